@@ -93,7 +93,7 @@ def open_text(path: Path | str) -> IO[str]:
         raise InputError(f"{path} is a folder, a file is needed.")
     with path.open("rb") as head:
         zipped = head.read(2) == b"\x1f\x8b"
-    raw = gzip.open(path, "rb") if zipped else path.open("rb")
+    raw = gzip.open(path, "rb") if zipped else path.open("rb")  # noqa: SIM115 (the wrapper closes it)
     return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
 
 

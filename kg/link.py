@@ -7,6 +7,7 @@ memory at a million names. Punctuation inside a name does not matter, word bound
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -26,8 +26,14 @@ WORDINGS = (
     Wording("is_a", "Which broader concept does {} belong to?", "Which of these is a kind of {}?", ("is_a", "mesh_broader", "isa")),
     Wording("treats", "Which condition is treated by {}?", "Which of these treats {}?", ("treats", "may_treat", "palliates")),
     Wording("prevents", "Which disease is prevented by {}?", "Which of these prevents {}?", ("prevents",)),
-    Wording("contraindicated", "In which condition is {} contraindicated?", "Which of these is contraindicated in {}?", ("contraindicated_in",)),
-    Wording("side_effect", "Which adverse effect does {} have?", "Which of these can cause {} as an adverse effect?", ("has_side_effect", "causes_side_effect")),
+    Wording(
+        "contraindicated", "In which condition is {} contraindicated?", "Which of these is contraindicated in {}?",
+        ("contraindicated_in",),
+    ),
+    Wording(
+        "side_effect", "Which adverse effect does {} have?", "Which of these can cause {} as an adverse effect?",
+        ("has_side_effect", "causes_side_effect"),
+    ),
     Wording("target", "Which target does {} act on?", "Which of these acts on {}?", ("targets",)),
     Wording("cause", "Which disease is caused by {}?", "Which of these causes {}?", ("causes",)),
     Wording("vector", "Which disease is transmitted by {}?", "Which of these transmits {}?", ("transmits",)),
@@ -45,7 +51,10 @@ WORDINGS = (
         "location", "Where in the body is {} located?", "Which of these is located in {}?",
         ("has_location", "located_in", "disease_has_location", "disease_has_primary_anatomic_site", "disease_has_associated_anatomic_site"),
     ),
-    Wording("part_of", "Which structure is {} a part of?", "Which of these is a part of {}?", ("part_of", "anatomic_structure_is_physical_part_of")),
+    Wording(
+        "part_of", "Which structure is {} a part of?", "Which of these is a part of {}?",
+        ("part_of", "anatomic_structure_is_physical_part_of"),
+    ),
 )  # fmt: skip
 
 _BY_RELATION = {relation: wording for wording in WORDINGS for relation in wording.relations}

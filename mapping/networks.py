@@ -48,7 +48,7 @@ class Mapping(nn.Module):
             if self.norm is not None:
                 self.norm.weight.fill_(self.scale)
                 return
-            x = torch.randn(64, 8, self.d_kg, generator=torch.Generator().manual_seed(0))
+            x = torch.randn(512, 1, self.d_kg, generator=torch.Generator().manual_seed(0))
             ratio = self.scale / self(x).std()
             for parameter in last.parameters():
                 parameter.mul_(ratio)
@@ -155,11 +155,18 @@ class TransformerMapping(Mapping):
         self.F = network(d_lm, d_kg)
         self._start(self.G[2])
 
+    @staticmethod
+    def _sequences(x: Tensor) -> Tensor:
+        """As (sequences, K, width): the encoder reads three dimensions."""
+        while x.dim() < 3:
+            x = x.unsqueeze(0)
+        return x.flatten(0, -3)
+
     def _map(self, x: Tensor) -> Tensor:
-        return self.G(x.reshape(-1, *x.shape[-2:])).reshape(*x.shape[:-1], -1)
+        return self.G(self._sequences(x)).reshape(*x.shape[:-1], self.tokens * self.d_lm)
 
     def _back(self, y: Tensor) -> Tensor:
-        return self.F(y.reshape(-1, *y.shape[-2:])).reshape(*y.shape[:-1], -1) if y.dim() > 1 else self.F(y[None])[0]
+        return self.F(self._sequences(y)).reshape(*y.shape[:-1], self.d_kg)
 
 
 @MAPPINGS.register("resampler")
@@ -181,7 +188,7 @@ class ResamplerMapping(Mapping):
     def _map(self, x: Tensor) -> Tensor:
         slices = self.read(x).reshape(-1, self.slices, self.hidden)
         read, _ = self.attention(self.queries.expand(len(slices), -1, -1), slices, slices, need_weights=False)
-        return self.write(read).reshape(*x.shape[:-1], -1)
+        return self.write(read).reshape(*x.shape[:-1], self.tokens * self.d_lm)
 
     def _back(self, y: Tensor) -> Tensor:
         return self.F(y)

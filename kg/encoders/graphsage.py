@@ -5,6 +5,8 @@ h_i' = W_self h_i + W_neigh mean_{j in N(i)} h_j,   ReLU between layers, z_i = h
 
 from __future__ import annotations
 
+import itertools
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
@@ -19,7 +21,7 @@ class GraphSAGE(nn.Module):
     def __init__(self, num_features: int, dim: int = 128, layers: int = 2) -> None:
         super().__init__()
         widths = [num_features] + [dim] * layers
-        self.layers = nn.ModuleList(SAGEConv(a, b, aggr="mean") for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(SAGEConv(a, b, aggr="mean") for a, b in itertools.pairwise(widths))
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """Concept embeddings of unit length.

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+
 from meg import ConceptEmbeddings, InputError, KnowledgeGraph
 from meg.kg import commands
 

@@ -5,6 +5,7 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from meg import EntityLinker, KnowledgeGraph
 from meg.kg.link import singular
 from meg.kg.rows import GraphRows

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
+
 from meg import InputError, KnowledgeGraph
 from meg.kg.sources import SOURCES
 from meg.kg.sources.sample import PACKAGED

@@ -5,6 +5,7 @@ import json
 import h5py
 import numpy as np
 import pytest
+
 from meg import ConceptEmbeddings, InputError, KnowledgeGraph
 from meg.kg.rows import GraphRows
 

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from meg import InputError
 from meg.kg import text
 from meg.kg.text import encode

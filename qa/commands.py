@@ -1,0 +1,186 @@
+"""`meg train base|vocabulary|qa`, `meg evaluate` and `meg ask`: arguments here, work in the modules they name."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..settings import settings
+from ..stages import run_stage
+
+
+def _graph_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--graph", type=Path, required=True, help="folder of a built graph")
+    parser.add_argument("--embeddings", type=Path, required=True, help="concept embeddings of that graph")
+
+
+def _task_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--task", required=True, help="graph, medqa_usmle, pubmedqa, medmcqa, mmlu_medical")
+    parser.add_argument("--data", type=Path, help="the task's file or folder (default: BASE_DATA_DIR)")
+    parser.add_argument("--recipe", help="small, published or smoke (default: by the base model)")
+
+
+def train_base(parser: ArgumentParser) -> None:
+    """Arguments of `meg train base`."""
+    parser.add_argument("--family", required=True, help="mistral, llama or me-llama")
+    parser.add_argument("--graph", type=Path, required=True, help="graph whose names the LM learns to spell")
+    parser.add_argument("--instructions", type=Path, required=True, help="folder of `meg kg instructions`")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--recipe", help="small or smoke")
+    parser.add_argument("--model", help="a hub id or folder to use instead of training one")
+    parser.set_defaults(run=_train_base)
+
+
+def _train_base(args: Namespace) -> dict[str, Any]:
+    from .recipes import recipe
+    from .stage_base import make_base
+
+    chosen = recipe(args.recipe, args.model)
+    options = {"family": args.family, "model": args.model, "base": asdict(chosen.base), "seed": args.seed}
+    inputs = {} if args.model else {"graph": args.graph, "instructions": args.instructions}
+    manifest = run_stage("base", args.out, lambda partial: make_base(partial, args, chosen), inputs=inputs, settings=options)
+    return {"out": str(args.out), **manifest["result"], "skipped": manifest["skipped"]}
+
+
+def train_vocabulary(parser: ArgumentParser) -> None:
+    """Arguments of `meg train vocabulary` (phase I)."""
+    parser.add_argument("--base", type=Path, required=True, help="folder of `meg train base`")
+    parser.add_argument("--instructions", type=Path, required=True, help="folder of `meg kg instructions`")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
+    parser.add_argument("--recipe", help="small, published or smoke (default: by the base model)")
+    parser.add_argument("--extended", action="store_true", help="also instructions of 2 to 10 concepts")
+    _graph_arguments(parser)
+    parser.set_defaults(run=_train_vocabulary)
+
+
+def _train_vocabulary(args: Namespace) -> dict[str, Any]:
+    from .recipes import recipe
+    from .stage_base import base_model
+
+    chosen = recipe(args.recipe, base_model(args.base))
+    options = {"recipe": asdict(chosen), "extended": args.extended, "seed": args.seed}
+    inputs = {"base": args.base, "embeddings": args.embeddings, "graph": args.graph, "instructions": args.instructions}
+
+    def work(partial: Path) -> dict[str, Any]:
+        from .stage_train import vocabulary_stage
+
+        return vocabulary_stage(partial, args, chosen)
+
+    manifest = run_stage("vocabulary", args.out, work, inputs=inputs, settings=options)
+    return {"out": str(args.out), **manifest["result"], "skipped": manifest["skipped"]}
+
+
+def train_qa(parser: ArgumentParser) -> None:
+    """Arguments of `meg train qa` (phase II)."""
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint to start from (phase I, or an earlier phase II)")
+    parser.add_argument("--out", type=Path, required=True, help="checkpoint folder to write")
+    parser.add_argument("--control", help="no_prefix: the same training without the knowledge")
+    _task_arguments(parser)
+    _graph_arguments(parser)
+    parser.set_defaults(run=_train_qa)
+
+
+def _data(args: Namespace) -> Path:
+    return args.data or Path(settings()["BASE_DATA_DIR"])
+
+
+def _data_inputs(args: Namespace) -> dict[str, Path]:
+    """What of the data decides the stage's result: the given path, or the task's own folder under BASE_DATA_DIR."""
+    root = _data(args)
+    return {"data": next((p for p in (root / "questions", root / "qa" / args.task.split("_")[0]) if p.is_dir()), root)}
+
+
+def _checkpoint_recipe(args: Namespace) -> Any:
+    from ..models.config import MEGConfig
+    from .recipes import recipe
+
+    config = MEGConfig.load(args.checkpoint)
+    return recipe(args.recipe, None if config.adapter == "full" else config.base)
+
+
+def _train_qa(args: Namespace) -> dict[str, Any]:
+    from ..errors import unknown
+    from .recipes import CONTROLS
+
+    if args.control is not None and args.control not in CONTROLS:
+        raise unknown("control", args.control, CONTROLS)
+    chosen = _checkpoint_recipe(args)
+    options = {"recipe": asdict(chosen), "task": args.task, "control": args.control, "seed": args.seed}
+    inputs = {"checkpoint": args.checkpoint, "embeddings": args.embeddings, "graph": args.graph, **_data_inputs(args)}
+
+    def work(partial: Path) -> dict[str, Any]:
+        from .stage_train import questions_stage
+
+        return questions_stage(partial, args, chosen, _data(args))
+
+    manifest = run_stage(f"questions {args.task}", args.out, work, inputs=inputs, settings=options)
+    return {"out": str(args.out), **manifest["result"], "skipped": manifest["skipped"]}
+
+
+def evaluate(parser: ArgumentParser) -> None:
+    """Arguments of `meg evaluate`."""
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint folder")
+    parser.add_argument(
+        "--out", type=Path, help="folder for results.json and predictions.jsonl (default: evaluation/TASK beside the checkpoint)"
+    )
+    parser.add_argument("--controls", default="all", help="comma-separated swap controls, or all (default), or '' for none of them")
+    parser.add_argument("--trained", action="append", default=[], metavar="NAME=DIR", help="a checkpoint trained without the knowledge")
+    parser.add_argument("--split", default="test", help="split of the task (default test)")
+    parser.add_argument("--limit", type=float, help="number of questions, or a share below 1, drawn with the seed")
+    _task_arguments(parser)
+    _graph_arguments(parser)
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(args: Namespace) -> dict[str, Any]:
+    from ..files import read_json
+    from .controls import chosen as chosen_controls
+
+    controls = chosen_controls(args.controls)
+    trained = {}
+    for item in args.trained:
+        name, found, folder = item.partition("=")
+        if not found:
+            raise InputError(f"--trained {item!r}: NAME=DIR is needed, for example no_prefix=controls/no_prefix.")
+        trained[name] = Path(folder)
+    if args.limit is not None and args.limit <= 0:
+        raise InputError(f"--limit is {args.limit}; a number of questions, or a share between 0 and 1, is needed.")
+    recipe = _checkpoint_recipe(args)
+    out = args.out or args.checkpoint.parent / "evaluation" / args.task
+    options = {
+        "recipe": asdict(recipe),
+        "task": args.task,
+        "controls": controls,
+        "split": args.split,
+        "limit": args.limit,
+        "seed": args.seed,
+    }
+    inputs = {"checkpoint": args.checkpoint, "embeddings": args.embeddings, "graph": args.graph, **_data_inputs(args)}
+    inputs |= {f"trained:{name}": folder for name, folder in trained.items()}
+
+    def work(partial: Path) -> dict[str, Any]:
+        from .stage_evaluate import evaluation_stage
+
+        return evaluation_stage(partial, args, recipe, _data(args), controls, trained)
+
+    run_stage(f"evaluate {args.task}", out, work, inputs=inputs, settings=options)
+    return read_json(out / "results.json")
+
+
+def ask(parser: ArgumentParser) -> None:
+    """Arguments of `meg ask`."""
+    parser.add_argument("question", help="a question")
+    parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint folder")
+    parser.add_argument("--options", nargs="+", help="answer options; without them the answer is generated")
+    parser.add_argument("--graph", type=Path, help="graph folder (default: graph beside the checkpoint)")
+    parser.add_argument("--embeddings", type=Path, help="concept embeddings (default: embeddings.h5 beside the checkpoint)")
+    parser.set_defaults(run=_ask)
+
+
+def _ask(args: Namespace) -> dict[str, Any]:
+    from .asking import ask_once
+
+    return ask_once(args)

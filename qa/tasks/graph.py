@@ -1,0 +1,35 @@
+"""Questions that `meg kg instructions` generated from a graph: MedQA's fields and the concepts they are about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import InputError
+from ...files import existing, read_jsonl
+from . import TASKS, Split, lettered
+
+
+@TASKS.register("graph")
+def read(data: Path, split: str, seed: int) -> Split:
+    """`data` is the instructions folder, its `questions` folder, or one jsonl file."""
+    path = data
+    if data.is_dir():
+        path = (data / "questions" if (data / "questions").is_dir() else data) / f"{split}.jsonl"
+    existing(path, "graph questions", "Make them with `meg kg instructions --graph DIR --out DIR`.")
+    questions = []
+    for number, row in read_jsonl(path):
+        where = f"{path}:{number}"
+        missing = [key for key in ("template", "concept", "option_concepts", "group") if key not in row]
+        if missing:
+            raise InputError(
+                f"{where}: no {', '.join(missing)}; these are not questions of "
+                "`meg kg instructions`. Use --task medqa_usmle for MedQA files."
+            )
+        source = {
+            "template": row["template"],
+            "concept": row["concept"],
+            "option_concepts": [row["option_concepts"][k] for k in sorted(row["options"])],
+        }
+        source |= {"relation": row.get("relation"), "triplet": row.get("triplet"), "inverse": row.get("inverse", False)}
+        questions.append(lettered(row, where, group=row["group"], source=source))
+    return Split(questions, "concepts of the test and dev questions never occur in training (questions/split.json)")

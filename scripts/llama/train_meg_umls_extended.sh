@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# The same, with instructions of several concepts each as well.
+FAMILY=llama DATASET=umls_extended exec bash "$(dirname "${BASH_SOURCE[0]}")/../_run.sh" "$@"

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# The checkpoint of run_medmcqa.sh on the medical subjects of MMLU.
+FAMILY=me-llama DATASET=mmlu_medical_from_medmcqa exec bash "$(dirname "${BASH_SOURCE[0]}")/../_run.sh" "$@"
