@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -74,6 +76,10 @@ def run_stage(
         InputError: an input is missing, or the output cannot be written.
     """
     out = Path(out)
+    if out.exists() and out.is_dir() != folder:
+        raise InputError(f"{out} is not a {'folder' if folder else 'file'}, which is what would be written. Choose another --out.")
+    if folder and out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise InputError(f"{out} holds files that are not of a stage of MEG. Choose another --out, or empty it.")
     settings = json.loads(json.dumps(dict(settings or {}), default=str))
     record = manifest_path(out, folder)
     try:
@@ -91,6 +97,12 @@ def run_stage(
         log.info("%s: up to date, skipped (%s)", name, out)
         return {**old, "skipped": True}
 
+    if int(os.environ.get("RANK", "0")) > 0:  # under torchrun the first process alone writes
+        with tempfile.TemporaryDirectory() as scratch:
+            partial = Path(scratch) / out.name
+            if folder:
+                partial.mkdir()
+            return {"result": dict(work(partial) or {}), "skipped": False}
     log.info("%s: running (%s)", name, out)
     start = time.perf_counter()
     manifest: dict[str, Any] = {"stage": name, "fingerprint": fingerprint, "settings": settings, "inputs": digests}

@@ -47,6 +47,7 @@ class EmbedSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        ENCODERS[self.encoder]  # an unknown name is refused before any text is encoded
         for name in ("dim", "layers", "steps", "batch", "negatives"):
             if getattr(self, name) < 1:
                 raise InputError(f"--{name} is {getattr(self, name)}; it must be at least 1.")
@@ -66,6 +67,7 @@ class Neighbourhood:
 
     def adjacency(self) -> Tensor:
         """(N, N) sparse CSR, rows are destinations."""
+        torch.sparse.check_sparse_tensor_invariants.disable()  # said explicitly, or torch warns
         return to_torch_csr_tensor(torch.stack([self.targets, self.sources]), size=(self.count, self.count))
 
     def known(self, queries: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,6 +121,8 @@ def train_embeddings(
     generator = torch.Generator().manual_seed(settings.seed)
     features = torch.from_numpy(encode(kg.names, settings.features, cache=cache))
     split = split_pairs(kg.triplets, settings.holdout, settings.seed)
+    if not len(split["train"]):
+        raise InputError(f"holdout {settings.holdout} leaves none of {kg.num_triplets} triplets to train on. Hold out a smaller share.")
     triplets = torch.from_numpy(split["train"].astype(np.int64))
     near = Neighbourhood(triplets, len(kg))
     adjacency = near.adjacency()

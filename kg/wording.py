@@ -64,7 +64,7 @@ def wording_of(relation: str) -> Wording:
     """The wording of a relation; one made from its name when there is none."""
     if relation in _BY_RELATION:
         return _BY_RELATION[relation]
-    words = relation.replace("_", " ")
+    words = relation.translate(str.maketrans("_{}", " ()"))  # braces would be taken for the place of the name
     return Wording(
         relation,
         f"Which of these stands in the relation '{words}' after {{}}?",

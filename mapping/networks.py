@@ -42,7 +42,7 @@ class Mapping(nn.Module):
         """(..., d_lm) -> (..., d_kg)."""
         raise NotImplementedError
 
-    def _start(self, last: nn.Linear) -> None:
+    def _start(self, last: nn.Module) -> None:
         """Bring the outputs to `scale`, through the norm or else through the last layer."""
         with torch.no_grad():
             if self.norm is not None:
@@ -101,9 +101,9 @@ class MLPMapping(Mapping):
         self, d_kg: int, d_lm: int, tokens: int = 1, *, scale: float = 1.0, hidden: int = 128, layers: int = 4, norm: bool = False
     ) -> None:  # fmt: skip
         super().__init__(d_kg, d_lm, tokens, scale, norm)
-        self.G = nn.ModuleList([_mlp(d_kg, tokens * d_lm, hidden, layers)])
-        self.F = nn.ModuleList([_mlp(d_lm, d_kg, hidden, layers)])
-        self._start(self.G[0][-1])
+        forth, back = _mlp(d_kg, tokens * d_lm, hidden, layers), _mlp(d_lm, d_kg, hidden, layers)
+        self.G, self.F = nn.ModuleList([forth]), nn.ModuleList([back])
+        self._start(forth[-1])
 
     def _map(self, x: Tensor) -> Tensor:
         return self.G[0](x)
@@ -121,12 +121,11 @@ class SkipMapping(Mapping):
     ) -> None:  # fmt: skip
         super().__init__(d_kg, d_lm, tokens, scale, norm)
         self.skip = nn.Linear(d_kg, tokens * d_lm)
-        self.G = nn.ModuleList([_mlp(d_kg, tokens * d_lm, hidden, layers)])
         self.F_skip = nn.Linear(d_lm, d_kg)
-        self.F = nn.ModuleList([_mlp(d_lm, d_kg, hidden, layers)])
-        for last in (self.G[0][-1], self.F[0][-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        forth, back = _mlp(d_kg, tokens * d_lm, hidden, layers), _mlp(d_lm, d_kg, hidden, layers)
+        self.G, self.F = nn.ModuleList([forth]), nn.ModuleList([back])
+        for parameter in (*forth[-1].parameters(), *back[-1].parameters()):
+            nn.init.zeros_(parameter)
         self._start(self.skip)
 
     def _map(self, x: Tensor) -> Tensor:

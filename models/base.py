@@ -74,7 +74,7 @@ def read_config(place: Path | str, revision: str | None = None) -> Any:
 
 def _check_memory(place: str, config: Any, dtype: Any, device_map: Any) -> str:
     """Estimate the weights from the configuration; an `InputError` when they do not fit, else a line about them."""
-    import psutil
+    import psutil  # type: ignore[import-untyped]
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -178,7 +178,7 @@ def small_model(row: Family, tokenizer: PreTrainedTokenizerBase, *, hidden: int,
 
     if hidden % (2 * heads):
         raise InputError(f"hidden = {hidden} and heads = {heads}: hidden must be a multiple of twice the heads.")
-    kind = (MistralConfig, MistralForCausalLM) if row.name == "mistral" else (LlamaConfig, LlamaForCausalLM)
+    kind: tuple[Any, Any] = (MistralConfig, MistralForCausalLM) if row.name == "mistral" else (LlamaConfig, LlamaForCausalLM)
     config = kind[0](
         vocab_size=len(tokenizer), hidden_size=hidden, intermediate_size=ff, num_hidden_layers=layers, num_attention_heads=heads,
         num_key_value_heads=heads, max_position_embeddings=2048, initializer_range=hidden**-0.5, tie_word_embeddings=True,

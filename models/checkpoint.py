@@ -104,7 +104,7 @@ def load(path: Path | str, *, base: Path | str | None = None, device_map: Any = 
         _check_base(config, read_config(base), str(base))
     revision = config.base_revision if place == config.base else None
     _check_base(config, read_config(place, revision), place)
-    language_model = open_language_model(place, dtype, device_map, revision)
+    language_model: Any = open_language_model(place, dtype, device_map, revision)
     if config.adapter == "lora":
         from peft import PeftModel
 

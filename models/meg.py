@@ -43,9 +43,10 @@ class MEGModel(nn.Module):
         alpha: weight of NT-Xent against back-translation in phase I.
     """
 
+    language_model: Any
     accepts_loss_kwargs = True  # transformers' Trainer then passes num_items_in_batch
 
-    def __init__(self, language_model: nn.Module, tokenizer: PreTrainedTokenizerBase, config: MEGConfig) -> None:
+    def __init__(self, language_model: Any, tokenizer: PreTrainedTokenizerBase, config: MEGConfig) -> None:
         super().__init__()
         self.language_model = language_model
         self.tokenizer = tokenizer
@@ -67,14 +68,15 @@ class MEGModel(nn.Module):
 
         With `adapter` "lora" or "none" the base's own weights are frozen.
         """
-        weight = base_model.get_input_embeddings().weight.detach()
+        embeddings: Any = base_model.get_input_embeddings()
+        weight = embeddings.weight.detach()
         config = replace(
             config,
             base_identity=identity_of(base_model.config),
             family=family_of(base_model.config).name if config.family == "generic" else config.family,
             embedding_scale=weight[:: max(1, len(weight) // 4096)].float().std().item(),
         )
-        language_model: nn.Module = base_model
+        language_model: Any = base_model
         if config.adapter != "full":
             base_model.requires_grad_(False)
         if config.adapter == "lora":

@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from ..errors import InputError
@@ -67,7 +67,7 @@ def add_marker(tokenizer: PreTrainedTokenizerBase, marker: str = MARKER) -> int:
         if marker in tokenizer.get_vocab():
             raise InputError(f"the marker {marker!r} is a word of this tokenizer's vocabulary. Choose another marker.")
         tokenizer.add_tokens([AddedToken(marker, special=True, normalized=False)], special_tokens=True)
-    return int(tokenizer.convert_tokens_to_ids(marker))
+    return int(tokenizer.get_added_vocab()[marker])
 
 
 class _Chat:
@@ -135,7 +135,7 @@ def _render(tokenizer: PreTrainedTokenizerBase, content: str, system: str | None
     user = [{"role": "user", "content": content}]
     ahead = [{"role": "system", "content": system}] if system else []
     answer = [{"role": "assistant", "content": reply}] if reply else []
-    options = {"tokenize": False, "add_generation_prompt": reply is None, "date_string": DATE}
+    options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": reply is None, "date_string": DATE}
     try:
         return str(tokenizer.apply_chat_template(ahead + user + answer, **options))
     except TemplateError:

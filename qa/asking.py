@@ -18,7 +18,7 @@ def ask_once(args: Namespace) -> dict[str, Any]:
     kg = KnowledgeGraph.load(args.graph or folder.resolve().parent / "graph")
     embeddings = ConceptEmbeddings.load(args.embeddings or folder.resolve().parent / "embeddings.h5")
     embeddings.check_graph(kg)
-    found = checkpoint(folder, embeddings).answer(args.question, args.options, linker=EntityLinker(kg), embeddings=embeddings)
+    found = checkpoint(folder, embeddings, "auto").answer(args.question, args.options, linker=EntityLinker(kg), embeddings=embeddings)
     lines = [found.text] if found.option is None else [f"{found.option}  (p = {found.probabilities[found.index or 0]:.2f})"]
     if args.options:
         lines += [f"  {p:.2f}  {text}" for p, text in zip(found.probabilities, args.options, strict=True)]

@@ -89,6 +89,9 @@ def _data(args: Namespace) -> Path:
 
 def _data_inputs(args: Namespace) -> dict[str, Path]:
     """What of the data decides the stage's result: the given path, or the task's own folder under BASE_DATA_DIR."""
+    from .tasks import TASKS
+
+    TASKS[args.task]  # an unknown task is refused before any file is read
     root = _data(args)
     return {"data": next((p for p in (root / "questions", root / "qa" / args.task.split("_")[0]) if p.is_dir()), root)}
 
@@ -142,11 +145,11 @@ def _evaluate(args: Namespace) -> dict[str, Any]:
     controls = chosen_controls(args.controls)
     trained = {}
     for item in args.trained:
-        name, found, folder = item.partition("=")
-        if not found:
+        name, _, folder = item.partition("=")
+        if not (name and folder):
             raise InputError(f"--trained {item!r}: NAME=DIR is needed, for example no_prefix=controls/no_prefix.")
         trained[name] = Path(folder)
-    if args.limit is not None and args.limit <= 0:
+    if args.limit is not None and not 0 < args.limit < float("inf"):
         raise InputError(f"--limit is {args.limit}; a number of questions, or a share between 0 and 1, is needed.")
     recipe = _checkpoint_recipe(args)
     out = args.out or args.checkpoint.parent / "evaluation" / args.task

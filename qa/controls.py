@@ -31,7 +31,7 @@ def _shuffled(vectors: Tensor, groups: Tensor, generator: torch.Generator) -> Te
         turned = rows[torch.randperm(len(rows), generator=generator)]
         order[turned] = turned.roll(1)
     alone = torch.nonzero(order == torch.arange(len(order))).flatten()
-    order[alone] = torch.randint(len(vectors), (len(alone),), generator=generator)
+    order[alone] = (alone + torch.randint(1, max(len(vectors), 2), (len(alone),), generator=generator)) % len(vectors)
     return vectors[order]
 
 

@@ -60,8 +60,9 @@ class Recipe:
     """All phases, the model's form, and how questions are asked."""
 
     name: str
-    vocabulary: Phase
-    qa: Phase
+    vocabulary: Phase  # phase I
+    reading: Phase  # phase II on questions generated from the graph
+    qa: Phase  # phase II on any other task
     base: Base = Base()
     mapping: str = "mlp_skip"
     adapter: str = "full"
@@ -74,6 +75,10 @@ class Recipe:
     names: tuple[str, ...] = ("out", "in")  # graph questions: names out, names in, or both in turn
     eval_batch: int = 64
 
+    def phase(self, task: str) -> Phase:
+        """The phase II settings of a task."""
+        return self.reading if task == "graph" else self.qa
+
     def __post_init__(self) -> None:
         if self.scoring not in SCORINGS:
             raise unknown("scoring", self.scoring, SCORINGS)
@@ -82,14 +87,16 @@ class Recipe:
 _SMALL = Recipe(
     name="small",
     vocabulary=Phase(lr=3e-3, batch=128, steps=200, betas=(0.9, 0.98), temperature=0.1, compound=True),
-    qa=Phase(lr=3e-3, batch=64, steps=1200, betas=(0.9, 0.98)),
+    reading=Phase(lr=3e-3, batch=64, steps=1200, betas=(0.9, 0.98)),
+    qa=Phase(lr=1e-3, batch=32, epochs=2, betas=(0.9, 0.98), max_length=512),
 )
 _SMOKE = replace(
     _SMALL,
     name="smoke",
     base=Base(hidden=32, layers=2, heads=2, ff=64, vocab=400, steps=4, batch=8),
     vocabulary=replace(_SMALL.vocabulary, steps=3, batch=8),
-    qa=replace(_SMALL.qa, steps=4, batch=8),
+    reading=replace(_SMALL.reading, steps=4, batch=8),
+    qa=replace(_SMALL.qa, steps=2, epochs=None, batch=4),
 )
 _PAPER = Phase(
     lr=1e-5, batch=4, accumulation=8, epochs=1, schedule="cosine", warmup=0.03, weight_decay=0, max_length=124, compound=True, bf16=True
@@ -97,6 +104,7 @@ _PAPER = Phase(
 _PUBLISHED = Recipe(
     name="published",
     vocabulary=_PAPER,
+    reading=replace(_PAPER, lr=1e-4, batch=1, epochs=1, max_length=400, compound=False),
     qa=replace(_PAPER, lr=1e-4, batch=1, epochs=3, max_length=400, compound=False),
     mapping="mlp",
     adapter="lora",

@@ -65,4 +65,4 @@ def make_base(partial: Path, args: Namespace, recipe: Recipe) -> dict[str, Any]:
         shutil.copytree(cached, partial, dirs_exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot copy the cached base LM {cached}: {error}. Delete that folder and run again.") from None
-    return {**result, "texts": len(texts), "parameters": read_json(partial / "config.json").get("hidden_size")}
+    return {**result, "texts": len(texts), "hidden": read_json(partial / "config.json").get("hidden_size")}

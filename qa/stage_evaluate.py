@@ -45,12 +45,14 @@ def answered_examples(kg: KnowledgeGraph, examples: list[Example], scores: list[
     rows = []
     for i in picks:
         e = examples[i]
-        pred = int(scores[i].argmax())
+        answered = bool(np.isfinite(scores[i]).all())
+        pred = int(scores[i].argmax()) if answered else None
         asked = (*e.mentioned, *e.concepts)
         rows.append({
             "id": e.id, "question": e.text, "options": list(e.options), "gold": e.gold, "pred": pred,
-            "probabilities": [round(float(p), 4) for p in softmax(scores[i])], "concepts": _described(kg, asked),
-            "option_concepts": [_described(kg, o) for o in e.option_concepts], "evidence": joining(kg, asked, e.option_concepts[pred]),
+            "probabilities": [round(float(p), 4) for p in softmax(scores[i])] if answered else None, "concepts": _described(kg, asked),
+            "option_concepts": [_described(kg, o) for o in e.option_concepts],
+            "evidence": [] if pred is None else joining(kg, asked, e.option_concepts[pred]),
         })  # fmt: skip
     return rows
 
@@ -60,8 +62,8 @@ def evaluation_stage(
 ) -> dict[str, Any]:
     """Evaluate one checkpoint on one task under every condition."""
     kg, embeddings = knowledge(args)
-    model = checkpoint(args.checkpoint, embeddings)
-    others = {name: checkpoint(folder, embeddings) for name, folder in trained.items()}
+    model = checkpoint(args.checkpoint, embeddings, "auto")
+    others = {name: checkpoint(folder, embeddings, "auto") for name, folder in trained.items()}
     examples, rule = load_examples(args, recipe, data, kg, args.split)
     examples = _limited(examples, args.limit, args.seed)
     groups = torch.from_numpy(np.unique(np.asarray(kg.types, dtype=str), return_inverse=True)[1])

@@ -31,9 +31,9 @@ def knowledge(args: Namespace) -> tuple[KnowledgeGraph, ConceptEmbeddings]:
     return kg, embeddings
 
 
-def checkpoint(folder: Path, embeddings: ConceptEmbeddings) -> MEGModel:
-    """A checkpoint that reads these embeddings, on the best device there is."""
-    model = MEGModel.from_pretrained(folder, device_map="auto" if torch.cuda.is_available() else None)
+def checkpoint(folder: Path, embeddings: ConceptEmbeddings, device_map: str | None = None) -> MEGModel:
+    """A checkpoint that reads these embeddings; for training the Trainer places it, so no device map then."""
+    model = MEGModel.from_pretrained(folder, device_map=device_map if torch.cuda.is_available() else None)
     check_embeddings(model, embeddings)
     return model
 
@@ -98,7 +98,14 @@ def questions_stage(partial: Path, args: Namespace, recipe: Recipe, data: Path) 
     examples, rule = load_examples(args, recipe, data, kg, "train")
     names = question_names(args.task, recipe)
     result = train_questions(
-        model, examples, torch.from_numpy(embeddings.vectors), recipe.qa, partial, args.seed, names=names, control=args.control
+        model,
+        examples,
+        torch.from_numpy(embeddings.vectors),
+        recipe.phase(args.task),
+        partial,
+        args.seed,
+        names=names,
+        control=args.control,
     )
     _save(model, partial)
     return {**result, "split": rule}

@@ -117,6 +117,7 @@ def _arguments(phase: Phase, steps: int, folder: str, seed: int) -> TrainingArgu
         weight_decay=phase.weight_decay, adam_beta1=phase.betas[0], adam_beta2=phase.betas[1], max_grad_norm=phase.clip,
         seed=seed, data_seed=seed, use_cpu=not gpu, bf16=phase.bf16 and gpu, remove_unused_columns=False, label_names=["labels"],
         report_to="none", save_strategy="no", logging_steps=10, disable_tqdm=True, dataloader_pin_memory=gpu,
+        logging_nan_inf_filter=False,  # a loss that is not finite must show in the mean
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ identifier to the same name; and what does it say of each fact: not covered (an 
 contradicted, or unconfirmed. The open graph has the layout of the source `merged:`; its non-commercial triplets are
 used if they lie beside the others, for this comparison only. `kg/sample/relations.tsv` and `types.tsv` hold what is
 allowed and which open relations and groups mean the same; `looked_at.tsv` what a person said of a contradiction.
-Exit code 1: the format check fails. Exit code 2: bad input.
+Exit code 1: the format check fails; 2: bad input.
 """
 
 from __future__ import annotations
@@ -161,11 +161,12 @@ class OpenGraph:
                 self.back[relation][tail].add(head)
 
     def find(self, key: str, name: str, kind: str, synonyms: list[str]) -> set[str]:
-        """Ids here of a sample concept: its own, and those of equal names (no short synonyms), in a group that fits."""
-        ids = {key} if key in self.concepts else set()
-        for word in [name, *(s for s in synonyms if len(s) > 3)]:
-            ids |= self.by_name.get(fold(word), set())
-        return {i for i in ids if self.concepts[i][1] in GROUPS.get(kind, ())}
+        """Ids here of a sample concept in a group that fits: its own and those of its name, else those of its longer synonyms."""
+        for words in ([name], [synonym for synonym in synonyms if len(synonym) > 3]):
+            ids = {key, *(i for word in words for i in self.by_name.get(fold(word), ()))}
+            if fits := {i for i in ids if i in self.concepts and self.concepts[i][1] in GROUPS.get(kind, ())}:
+                return fits
+        return set()
 
     def step(self, keys: Iterable[str], relations: Iterable[str], back: bool = False) -> set[str]:
         """What is one triplet away."""
@@ -271,8 +272,7 @@ def check_facts(sample: Sample, graph: OpenGraph, verdicts: Mapping[Triple, str]
         if heads and tails:
             state, how = judge(graph, relation, heads, tails)
             marks += ["covered", state, how]
-            if heads == tails:
-                same.append(sample.words(triple))
+            same += [sample.words(triple)] if heads == tails else []
             if state == "contradicted":
                 one = dict(zip(("head", "relation", "tail"), triple, strict=True))
                 against.append(one | {"names": sample.words(triple), "open_graph": how, "looked_at": verdicts.get(triple, "")})
@@ -293,6 +293,7 @@ def check_facts(sample: Sample, graph: OpenGraph, verdicts: Mapping[Triple, str]
 
 
 def counterpart(relation: str) -> bool:
+    """Whether the open graph has relations of the kind."""
     return relation in RELATIONS and any(RELATIONS[relation][2:])
 
 
@@ -320,7 +321,6 @@ def words(counts: Mapping[str, int]) -> str:
 
 
 def fact_lines(facts: Mapping[str, Any]) -> list[str]:
-    """The part of the report on the facts."""
     lines = ["## Facts", "", ABOUT["facts"], "", f"Non-commercial triplets used: {'yes' if facts['noncommercial_used'] else 'no'}.", ""]
     lines += ["| relation | n | covered | confirmed | direct | near | contradicted | unconfirmed |", "|---" + "|---:" * 7 + "|"]
     rows = {"**all**": facts["overall"], "**all with a counterpart**": facts["relations_with_a_counterpart"]}
@@ -389,8 +389,8 @@ def main(argv: list[str] | None = None) -> int:
         if found:
             print(f"  {rule}: {len(found)} ({'; '.join(found[:3])})")
     if args.against:
-        facts, ids = result["facts"], result["ids"]
-        print(f"identifiers: {ids['same_name']} of {ids['with_cui']} have the same name in the open graph")
+        facts = result["facts"]
+        print("identifiers: {same_name} of {with_cui} have the same name in the open graph".format(**result["ids"]))
         every = {key: facts["overall"][key] for key in ("n", "covered", *STATES)}
         print(f"facts: {words(every)}; contradictions not looked at: {facts['not_looked_at']}")
     return 0 if form["passed"] else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import InputError
@@ -25,11 +26,14 @@ def read(data: Path, split: str, seed: int) -> Split:
                 f"{where}: no {', '.join(missing)}; these are not questions of "
                 "`meg kg instructions`. Use --task medqa_usmle for MedQA files."
             )
+        question = lettered(row, where, group=row["group"])
+        if not isinstance(row["option_concepts"], dict) or set(row["option_concepts"]) != set(row["options"]):
+            raise InputError(f"{where}: option_concepts must name one concept for each of the options {', '.join(sorted(row['options']))}.")
         source = {
             "template": row["template"],
             "concept": row["concept"],
             "option_concepts": [row["option_concepts"][k] for k in sorted(row["options"])],
         }
         source |= {"relation": row.get("relation"), "triplet": row.get("triplet"), "inverse": row.get("inverse", False)}
-        questions.append(lettered(row, where, group=row["group"], source=source))
+        questions.append(replace(question, source=source))
     return Split(questions, "concepts of the test and dev questions never occur in training (questions/split.json)")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from pathlib import Path
 
 from ...errors import InputError
 from ...files import existing, open_text
-from . import LETTERS, TASKS, Split, lettered
+from . import LETTERS, TASKS, Question, Split, lettered
 
 SUBJECTS = ("anatomy", "clinical_knowledge", "college_biology", "college_medicine", "medical_genetics", "professional_medicine")
 
@@ -21,6 +22,13 @@ def read(data: Path, split: str, seed: int) -> Split:
     questions = []
     for subject in SUBJECTS:
         path = existing(folder / f"{subject}_test.csv", "MMLU file", "Put the six medical <subject>_test.csv files there.")
+        questions += _questions(path, subject)
+    return Split(questions, "published test files of six subjects")
+
+
+def _questions(path: Path, subject: str) -> list[Question]:
+    questions: list[Question] = []
+    try:
         with open_text(path) as lines:
             for number, row in enumerate(csv.reader(lines), 1):
                 if len(row) != 6:
@@ -28,4 +36,6 @@ def read(data: Path, split: str, seed: int) -> Split:
                 options = dict(zip(LETTERS, row[1:5], strict=False))
                 item = {"id": f"{subject}-{number}", "question": row[0], "options": options, "answer_idx": row[5].strip()}
                 questions.append(lettered(item, f"{path}:{number}", group=subject))
-    return Split(questions, "published test files of six subjects")
+    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, csv.Error) as error:
+        raise InputError(f"{path}:{len(questions) + 1}: cannot be read ({error}).") from None
+    return questions
