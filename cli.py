@@ -121,6 +121,8 @@ def _run(words: Sequence[str]) -> None:
     logging.getLogger("meg").setLevel(logging.INFO if first and not args.quiet else logging.WARNING)
     with contextlib.redirect_stdout(sys.stderr):
         result = plain(args.run(args) or {})
+    if args.json:
+        result.pop("text", None)
     if first and (args.json or result):
         print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) if args.json else "\n".join(readable(result)), flush=True)
 

@@ -121,7 +121,8 @@ class QuestionMaker:
         answers: np.ndarray, answer_set: frozenset[int], inside: np.ndarray,
     ) -> list[int] | None:  # fmt: skip
         wrong: list[int] = []
-        names = {self.kg.names[answer].lower(), self.kg.names[asked].lower()}
+        # A namesake of a linked concept (another id, the same name) would be right by its text.
+        names = {self.kg.names[row].lower() for row in (asked, answer, *self.linked[asked])}
         for _ in range(60 if group == "neighbourhood" else 40):
             if group == "neighbourhood":
                 middle = int(rng.choice(self.near[answer]))
@@ -157,7 +158,7 @@ class QuestionMaker:
         }  # fmt: skip
 
 
-def write_questions(kg: KnowledgeGraph, folder: Path, seed: int, train: int = 40_000, test: int = 1_000, dev: int = 200) -> dict[str, Any]:
+def write_questions(kg: KnowledgeGraph, folder: Path, seed: int, train: int = 26_000, test: int = 1_000, dev: int = 200) -> dict[str, Any]:
     """Write `questions/{train,dev,test}.jsonl` and `questions/split.json` under `folder`; returns the counts."""
     maker = QuestionMaker(kg, seed)
     parts = {

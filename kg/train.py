@@ -48,9 +48,9 @@ class EmbedSettings:
 
     def __post_init__(self) -> None:
         ENCODERS[self.encoder]  # an unknown name is refused before any text is encoded
-        for name in ("dim", "layers", "steps", "batch", "negatives"):
-            if getattr(self, name) < 1:
-                raise InputError(f"--{name} is {getattr(self, name)}; it must be at least 1.")
+        for name, least in {"dim": 1, "layers": 1, "steps": 1, "batch": 1, "negatives": 2}.items():
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         if not 0 <= self.holdout < 1:
             raise InputError(f"--holdout is {self.holdout}; it must be at least 0 and below 1 (a share of the triplets).")
 

@@ -167,7 +167,7 @@ def train_tokenizer(row: Family, texts: Sequence[str], vocab: int) -> PreTrained
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, bos_token=row.bos, eos_token=row.eos, chat_template=row.chat_template,
-        clean_up_tokenization_spaces=False, model_max_length=2048,
+        clean_up_tokenization_spaces=False, model_max_length=2048, model_input_names=["input_ids", "attention_mask"],
     )  # fmt: skip
 
 

@@ -105,6 +105,7 @@ class MEGModel(nn.Module):
         d_kg = self.config.d_kg
         if prefix is None:
             prefix, mask = torch.zeros(batch, 0, d_kg), None
+        prefix = torch.as_tensor(prefix)  # numpy, as ConceptEmbeddings gives it, is welcome
         if not 1 <= prefix.dim() <= 3 or prefix.shape[-1] != d_kg:
             raise InputError(f"prefix of shape {tuple(prefix.shape)}: ({d_kg},), (K, {d_kg}) or (B, K, {d_kg}) is needed.")
         prefix = prefix.to(self.device, torch.float32)[(None,) * (3 - prefix.dim())]
@@ -224,7 +225,7 @@ class MEGModel(nn.Module):
         Generation ends at the base's own end tokens and at the one of the chat template.
         """
         if input_ids is None:
-            batch = len(prefix) if prefix is not None and prefix.dim() == 3 else 1
+            batch = len(prefix) if prefix is not None and len(prefix.shape) == 3 else 1
             start = self.tokenizer.bos_token_id
             input_ids = torch.full((batch, 0 if start is None else 1), start or 0)
         embeds, mask, _ = self._splice(input_ids, attention_mask, None, prefix, prefix_mask, left=True)

@@ -11,6 +11,8 @@ from ..kg.link import EntityLinker
 from ..kg.store import ConceptEmbeddings
 from .stage_train import checkpoint
 
+NOTICE = "For research only: not medical advice."
+
 
 def ask_once(args: Namespace) -> dict[str, Any]:
     """Answer the question of `meg ask`; the graph and the embeddings lie beside the checkpoint unless they are named."""
@@ -24,8 +26,8 @@ def ask_once(args: Namespace) -> dict[str, Any]:
         lines += [f"  {p:.2f}  {text}" for p, text in zip(found.probabilities, args.options, strict=True)]
     lines.append("concepts: " + ("; ".join(f"{c['name']} [{c['id']}] in {c['where']}" for c in found.concepts) or "none found"))
     lines += [f"evidence: {head} -- {relation} -> {tail}" for head, relation, tail in found.evidence]
-    lines.append("For research only: not medical advice.")
+    lines.append(NOTICE)
     return {
         "index": found.index, "option": found.option, "answer": found.option or found.text, "probabilities": found.probabilities,
-        "concepts": found.concepts, "evidence": found.evidence, "text": "\n".join(lines),
+        "concepts": found.concepts, "evidence": found.evidence, "notice": NOTICE, "text": "\n".join(lines),
     }  # fmt: skip

@@ -131,7 +131,7 @@ def evaluate(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--controls", default="all", help="comma-separated swap controls, or all (default), or '' for none of them")
     parser.add_argument("--trained", action="append", default=[], metavar="NAME=DIR", help="a checkpoint trained without the knowledge")
-    parser.add_argument("--split", default="test", help="split of the task (default test)")
+    parser.add_argument("--split", default="test", choices=("train", "dev", "test"), help="split of the task (default test)")
     parser.add_argument("--limit", type=float, help="number of questions, or a share below 1, drawn with the seed")
     _task_arguments(parser)
     _graph_arguments(parser)
@@ -170,7 +170,10 @@ def _evaluate(args: Namespace) -> dict[str, Any]:
         return evaluation_stage(partial, args, recipe, _data(args), controls, trained)
 
     run_stage(f"evaluate {args.task}", out, work, inputs=inputs, settings=options)
-    return read_json(out / "results.json")
+    from .report_tables import terminal
+
+    results = read_json(out / "results.json")
+    return {**results, "text": terminal(results)}
 
 
 def ask(parser: ArgumentParser) -> None:

@@ -60,7 +60,7 @@ def _from_graph(q: Question, kg: KnowledgeGraph) -> Example:
     row, *options = (kg.index(c) for c in named)
     before, _, after = q.source["template"].partition("{}")
     relation = ("~" if q.source["inverse"] else "") + str(q.source["relation"])
-    question = (before, Mention(kg.names[row], row), after)
+    question = (User(before), Mention(kg.names[row], row), User(after))
     return Example(q.id, question, q.options, q.gold, q.group, q.context, (), tuple((o,) for o in options), q.text, relation)
 
 

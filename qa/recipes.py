@@ -82,12 +82,14 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.scoring not in SCORINGS:
             raise unknown("scoring", self.scoring, SCORINGS)
+        if "out" in self.names and self.scoring == "option":
+            raise InputError("scoring 'option' reads the options' names; names out needs yes_no or letter.")
 
 
 _SMALL = Recipe(
     name="small",
     vocabulary=Phase(lr=3e-3, batch=128, steps=200, betas=(0.9, 0.98), temperature=0.1, compound=True),
-    reading=Phase(lr=3e-3, batch=64, steps=1200, betas=(0.9, 0.98)),
+    reading=Phase(lr=3e-3, batch=64, steps=800, betas=(0.9, 0.98)),
     qa=Phase(lr=1e-3, batch=32, epochs=2, betas=(0.9, 0.98), max_length=512),
 )
 _SMOKE = replace(

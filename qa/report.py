@@ -20,18 +20,14 @@ from .report_tables import (
     Table,
     Text,
     accuracy_table,
-    by_column,
-    cell,
-    column_title,
-    conditions,
     effect_table,
     effects_of,
     flat,
-    label,
     markdown_table,
     reading,
     relation_table,
     tasks,
+    terminal,
 )
 
 log = logging.getLogger("meg")
@@ -172,17 +168,6 @@ def report(parser: argparse.ArgumentParser) -> None:
 
     def run(args: argparse.Namespace) -> Row:
         results = write_report(args.folder)
-        return {**results, "text": _terminal(results)}
+        return {**results, "text": terminal(results)}
 
     parser.set_defaults(run=run)
-
-
-def _terminal(results: Row) -> str:
-    """The accuracy tables for a terminal: columns as paragraphs, because they are wider than a screen."""
-    lines: list[str] = []
-    for task, rows in tasks(results).items():
-        for key, part in by_column(rows).items():
-            lines.append(f"{task}: {column_title(key)}")
-            lines += [f"  {label(name):<34} {cell(next(r for r in part if r['condition'] == name))}" for name in conditions(part)]
-        lines.append(f"{task}: {reading(effects_of(rows))}")
-    return "\n".join(lines)

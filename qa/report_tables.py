@@ -209,3 +209,14 @@ def readme_table(results: Row) -> str:
     tables = {task: effect_table(effects_of(rows)) for task, rows in tasks(results).items()}
     header = ["task", *effect_table([]).header]
     return markdown_table(Table(header, [[task, *line] for task, table in tables.items() for line in table.rows]))
+
+
+def terminal(results: Row) -> str:
+    """The accuracy tables for a terminal: columns as paragraphs, because they are wider than a screen."""
+    lines: list[str] = []
+    for task, rows in tasks(results).items():
+        for key, part in by_column(rows).items():
+            lines.append(f"{task}: {column_title(key)}")
+            lines += [f"  {label(name):<34} {cell(next(r for r in part if r['condition'] == name))}" for name in conditions(part)]
+        lines.append(f"{task}: {reading(effects_of(rows))}")
+    return "\n".join(lines)

@@ -66,6 +66,7 @@ class Sample:
 
 
 def allowed(relation: str, head: str, tail: str) -> bool:
+    """Whether a relation may join a concept of type `head` to one of type `tail`."""
     if relation == "is_a":
         return head == tail or (head, tail) == ("drug", "drug_class") or {head, tail} == {"disease", "finding"}
     return relation not in RELATIONS or (head in RELATIONS[relation][0] and tail in RELATIONS[relation][1])

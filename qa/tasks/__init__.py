@@ -48,6 +48,8 @@ def lettered(row: dict[str, Any], where: str, **extra: Any) -> Question:
     options = row.get("options")
     if not isinstance(options, dict) or len(options) < 2:
         raise InputError(f"{where}: the question has no options; `options` must map at least two letters to texts.")
+    if len(options) > len(LETTERS):
+        raise InputError(f"{where}: {len(options)} options; {len(LETTERS)} is the most that can be asked.")
     if not isinstance(row.get("question"), str) or not row["question"].strip():
         raise InputError(f"{where}: `question` is missing or empty.")
     letters = sorted(options)

@@ -123,7 +123,7 @@ def test_held_out_triplets_travel_with_the_vectors(kg: KnowledgeGraph, tmp_path)
     "wrong", [{"dim": 0}, {"steps": 0}, {"layers": -1}, {"batch": 0}, {"negatives": 0}, {"holdout": 1.0}, {"holdout": -0.1}]
 )
 def test_settings_that_cannot_work_are_refused(wrong) -> None:
-    with pytest.raises(InputError, match=f"--{next(iter(wrong))} is "):
+    with pytest.raises(InputError, match=f"{next(iter(wrong))} is "):
         EmbedSettings(**wrong)
 
 

@@ -106,6 +106,8 @@ def phase_one(place: Path, **changes) -> list:
         ({"graph": "i"}, "is not a graph folder"),
         ({"recipe": "smok"}, "Did you mean 'smoke'"),
         ({"out": "a_file/out"}, "cannot write to"),
+        ({"out": "a_file"}, "is not a folder"),
+        ({"out": "i"}, "holds files that are not of a stage"),
         ({"seed": "x"}, "--seed"),
     ],
 )  # fmt: skip
@@ -177,7 +179,7 @@ def test_phase_one_and_base_refuse(place, capsys) -> None:
 def test_embeddings_refuse(place, capsys) -> None:
     words = ["kg", "embed", "--graph", place / "graph", "--out", place / "new/e.h5", "--features", "hashing", "--steps", "1"]
     for more, says in (
-        (["--encoder", "graphsge"], "Did you mean 'graphsage'"), (["--holdout", "1"], "--holdout is 1.0"), (["--dim", "0"], "--dim is 0"),
+        (["--encoder", "graphsge"], "Did you mean 'graphsage'"), (["--holdout", "1"], "--holdout is 1.0"), (["--dim", "0"], "dim is 0"),
         (["--features", "no/such/encoder"], "no/such/encoder"), (["--out", place / "a_file/e.h5"], "cannot write to"),
     ):  # fmt: skip
         assert says in refused(place, capsys, [*words, *more])

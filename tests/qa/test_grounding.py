@@ -35,7 +35,7 @@ def test_graph_questions_keep_the_concepts_of_the_file(kg: KnowledgeGraph, split
     assert len(examples) == len(split.questions) > 5
     for q, e in zip(split.questions, examples, strict=True):
         before, mention, after = e.question
-        assert before + mention.name + after == q.text == e.text and e.mentioned == (kg.index(q.source["concept"]),)
+        assert before.text + mention.name + after.text == q.text == e.text and e.mentioned == (kg.index(q.source["concept"]),)
         assert [kg.ids[row] for (row,) in e.option_concepts] == q.source["option_concepts"]
         assert (e.id, e.options, e.gold, e.group, e.concepts) == (q.id, q.options, q.gold, q.group, ())
         assert e.relation == ("~treats" if q.source["inverse"] else "treats")
@@ -76,5 +76,5 @@ def test_oracle_is_the_cosine_of_question_and_option(kg: KnowledgeGraph, split: 
 
 def test_mention_is_kept_apart_from_the_template(kg: KnowledgeGraph, split: Split) -> None:
     for e in ground(split.questions, kg, max_concepts=20, max_option_concepts=2):
-        assert [type(part) for part in e.question] == [str, Mention, str]
-        assert e.question[1].name not in e.question[0] + e.question[2]
+        assert [type(part) for part in e.question] == [User, Mention, User]
+        assert e.question[1].name not in e.question[0].text + e.question[2].text
