@@ -90,11 +90,13 @@ def rows_of(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Accuracy rows a group, and prediction rows. A score that is not finite leaves the question unanswered (pred null)."""
     groups: dict[str, list[tuple[int | None, int | None]]] = {}
+    guess: dict[str, list[float]] = {}
     predictions = []
     for e, s in zip(examples, scores, strict=True):
         answered = len(s) > 0 and bool(np.isfinite(s).all())
         pred = int(s.argmax()) if answered else None
         groups.setdefault(e.group, []).append((e.gold, pred))
+        guess.setdefault(e.group, []).append(1 / len(e.options))
         probabilities = [round(float(p), 5) for p in softmax(s)] if answered else None
         predictions.append({
             "id": e.id, "task": task, "gold": e.gold, "pred": pred, "probabilities": probabilities,
@@ -105,6 +107,7 @@ def rows_of(
         graded = [(g, p) for g, p in pairs if g is not None]
         correct = sum(g == p for g, p in graded)
         row = {"task": task, "condition": condition, "group": group, "names": names, "n": len(pairs), "accuracy": None, "ci95": None}
+        row["chance"] = round(float(np.mean(guess[group])), 4)
         row["unanswered"] = sum(p is None for _, p in pairs)
         if graded:
             row |= {

@@ -22,8 +22,10 @@ from .report_tables import (
     accuracy_table,
     effect_table,
     effects_of,
+    example_lines,
     flat,
     markdown_table,
+    note,
     reading,
     relation_table,
     tasks,
@@ -106,6 +108,7 @@ def blocks(results: Row) -> list[Block]:
         content.append(Heading(f"Task {task}"))
         effects = effects_of(rows)
         content += [Text(reading(effects)), effect_table(effects), accuracy_table(rows)]
+        content += [Text(note(rows))] if note(rows) else []
         relations = [row for row in results.get("per_relation", []) if row["task"] == task]
         content += [Text("By relation, the most frequent ones:"), relation_table(relations)] if relations else []
     stages = results["tables"]["stages"]
@@ -133,7 +136,7 @@ def _seconds(stage: Row) -> str:
     return "" if stage["seconds"] is None else f"{stage['seconds']:,.1f}"
 
 
-def markdown(results: Row) -> str:
+def markdown(results: Row, examples: dict[str, list[Row]]) -> str:
     """`report.md`."""
     parts = [f"# Results of {results.get('task', 'a run')}"]
     for block in blocks(results):
@@ -143,6 +146,8 @@ def markdown(results: Row) -> str:
             parts.append(block.text)
         else:
             parts.append(markdown_table(block))
+    for task, rows in examples.items():
+        parts += [f"## Answered questions of {task}", "\n".join(example_lines(rows))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -156,7 +161,7 @@ def write_report(run: Path | str) -> Row:
     curves = {name: [row for _, row in read_jsonl(path) if {"step", "loss"} <= row.keys()] for name, path in logs}
     write_json(run / "results.json", results)
     write_jsonl(run / "predictions.jsonl", predictions)
-    write_text(run / "report.md", markdown(results))
+    write_text(run / "report.md", markdown(results, examples))
     write_text(run / "report.html", page(results, blocks(results), curves, examples))
     log.info("report: %s and report.html, results.json, predictions.jsonl beside it", run / "report.md")
     return results

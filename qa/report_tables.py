@@ -117,6 +117,7 @@ def effect(rows: Sequence[Row]) -> Row | None:
         "difference": rival and round(true["accuracy"] - rival["accuracy"], 4),
         "separated": true["ci95"][0] > max(row["ci95"][1] for row in controls) if controls else None,
         "ceiling": at[CEILING]["accuracy"] if CEILING in at else None,
+        "above_chance": None if true.get("chance") is None else true["ci95"][0] > true["chance"],
     }
 
 
@@ -146,6 +147,13 @@ def effect_table(effects: Sequence[Row]) -> Table:
 
 def reading(effects: Sequence[Row]) -> str:
     """What the effects say in plain words; the graph is credited only where the intervals are apart."""
+    guessed = [column_title((e["group"], e["names"])) for e in effects if e["above_chance"] is False]
+    if guessed:
+        return f"{_compared(effects)} With the true prefix the answers cannot be told from guessing for {'; '.join(guessed)}."
+    return _compared(effects)
+
+
+def _compared(effects: Sequence[Row]) -> str:
     tested = [e for e in effects if e["separated"] is not None]
     if not tested:
         return "No control was run beside a scored true prefix, so this says nothing about the graph."
@@ -157,6 +165,30 @@ def reading(effects: Sequence[Row]) -> str:
         return f"For no kind of question is it so that {bound}: this run does not show that the graph helps."
     shown = f"{bound} for {'; '.join(apart)}: there the graph makes the difference."
     return f"{shown} This run does not show that it helps for {'; '.join(others)}."
+
+
+def note(rows: Sequence[Row]) -> str:
+    """What the control without a prefix means where names are out; empty where it does not occur."""
+    if not any(row["condition"] == "trained:no_prefix" and row.get("names") is False for row in rows):
+        return ""
+    return (
+        "Trained without prefix: with names in, the prompt has no concept vector at all; with names out the options keep theirs, "
+        "because nothing else tells them apart, and the question has none."
+    )
+
+
+def example_lines(examples: Sequence[Row]) -> list[str]:
+    """Answered questions as Markdown list items: the options with their probabilities, the concepts used, the triplets between them."""
+    lines = []
+    for e in examples:
+        lines.append(f"- **{e['question']}**")
+        for i, (text, p) in enumerate(zip(e["options"], e["probabilities"], strict=True)):
+            marks = [word for word, index in (("answer", e["pred"]), ("right", e["gold"])) if index == i]
+            lines.append(f"  - {text}: {p:.2f}" + (f" ({', '.join(marks)})" if marks else ""))
+        used = [*e["concepts"], *(c for option in e["option_concepts"] for c in option)]
+        lines.append("  - concepts: " + ("; ".join(f"{c['name']} [{c['id']}]" for c in used) or "none"))
+        lines += [f"  - evidence: {head} — {relation} → {tail}" for head, relation, tail in e["evidence"]]
+    return lines
 
 
 def cell(row: Row | None) -> str:

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Check the sample graph, alone or against an open graph: python scripts/check_sample.py [--against FOLDER] [--out FOLDER]
 
 Three questions: is the format right (ids, names, types, relations, loops, counts); does an open graph give each UMLS
@@ -72,7 +71,7 @@ def allowed(relation: str, head: str, tail: str) -> bool:
     return relation not in RELATIONS or (head in RELATIONS[relation][0] and tail in RELATIONS[relation][1])
 
 
-def repeated(values: Iterable[Any]) -> list[Any]:
+def _repeated(values: Iterable[Any]) -> list[Any]:
     return sorted(value for value, n in Counter(values).items() if n > 1)
 
 
@@ -100,7 +99,7 @@ def check_format(sample: Sample) -> dict[str, Any]:
     largest, cycles = shape(sample)
     rules = {
         "empty id or name": [key or name or "both" for key, name, *_ in sample.rows if not key.strip() or not name.strip()],
-        "repeated id": repeated(key for key, *_ in sample.rows),
+        "repeated id": _repeated(key for key, *_ in sample.rows),
         "repeated name (case ignored)": [name for name, n in sorted(preferred.items()) if n > 1],
         "unknown type": sorted(f"{sample.name(key)}: {kind}" for key, kind in kinds.items() if kind not in GROUPS),
         "unknown relation": sorted(set(used) - set(RELATIONS)),
@@ -108,7 +107,7 @@ def check_format(sample: Sample) -> dict[str, Any]:
         "id without a concept": sorted(linked - set(kinds)),
         "concept without a triplet": sorted(sample.name(key) for key in kinds if key not in linked),
         "self-loop": sorted(sample.words(t) for t in links if t[0] == t[2]),
-        "repeated triplet": [sample.words(t) for t in repeated(sample.triplets)],
+        "repeated triplet": [sample.words(t) for t in _repeated(sample.triplets)],
         "treats and contraindicated_in": sorted(map(sample.words, both)),
         **cycles,
         "below the bar": [f"{key}: {counts[key]} of {least}" for key, least in BAR.items() if counts[key] < least],
@@ -127,7 +126,7 @@ def check_format(sample: Sample) -> dict[str, Any]:
 # -- the open graph
 
 
-def fold(name: str) -> str:
+def _fold(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
@@ -146,10 +145,10 @@ class OpenGraph:
             self.concepts |= {f[0]: (f[1], f[2]) for _, f in read_tsv(files["concepts"], ["id", "name", "group"]) if f[0] in more}
             synonyms = read_tsv(files["synonyms"], ["id", "name", "type"])
             names += [(f[0], f[1]) for _, f in synonyms if f[0] in more and f[2] in NAMES]
-        self.names = {key: {fold(name)} for key, (name, _) in self.concepts.items()}
+        self.names = {key: {_fold(name)} for key, (name, _) in self.concepts.items()}
         for key, name in names:
             if key in self.names:
-                self.names[key].add(fold(name))
+                self.names[key].add(_fold(name))
         self.by_name: dict[str, set[str]] = defaultdict(set)
         for key, own in self.names.items():
             for name in own:
@@ -164,7 +163,7 @@ class OpenGraph:
     def find(self, key: str, name: str, kind: str, synonyms: list[str]) -> set[str]:
         """Ids here of a sample concept in a group that fits: its own and those of its name, else those of its longer synonyms."""
         for words in ([name], [synonym for synonym in synonyms if len(synonym) > 3]):
-            ids = {key, *(i for word in words for i in self.by_name.get(fold(word), ()))}
+            ids = {key, *(i for word in words for i in self.by_name.get(_fold(word), ()))}
             if fits := {i for i in ids if i in self.concepts and self.concepts[i][1] in GROUPS.get(kind, ())}:
                 return fits
         return set()
@@ -203,8 +202,8 @@ def check_ids(sample: Sample, graph: OpenGraph) -> dict[str, Any]:
         own = graph.names.get(key)
         if own is None:
             odd["not in the open graph"].append(f"{key} {name} ({kind})")
-        elif fold(name) not in own:
-            shared = [s for s in synonyms if fold(s) in own]
+        elif _fold(name) not in own:
+            shared = [s for s in synonyms if _fold(s) in own]
             text = f"{key} {name} ({kind}): there {graph.concepts[key][0]}"
             odd["only a synonym agrees" if shared else "another name"].append(text + "".join(f"; both {s}" for s in shared[:1]))
     return {"with_cui": len(cuis), "same_name": len(cuis) - sum(map(len, odd.values())), "odd": odd}
@@ -313,23 +312,23 @@ ABOUT = {
 }
 
 
-def percent(share: float | None) -> str:
+def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def words(counts: Mapping[str, int]) -> str:
+def _words(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{key} {n}" for key, n in counts.items()) or "none"
 
 
-def fact_lines(facts: Mapping[str, Any]) -> list[str]:
+def _fact_lines(facts: Mapping[str, Any]) -> list[str]:
     lines = ["## Facts", "", ABOUT["facts"], "", f"Non-commercial triplets used: {'yes' if facts['noncommercial_used'] else 'no'}.", ""]
     lines += ["| relation | n | covered | confirmed | direct | near | contradicted | unconfirmed |", "|---" + "|---:" * 7 + "|"]
     rows = {"**all**": facts["overall"], "**all with a counterpart**": facts["relations_with_a_counterpart"]}
     rows |= {name if counterpart(name) else f"{name} (no counterpart)": row for name, row in facts["per_relation"].items()}
     for name, f in rows.items():
-        covered, confirmed, against, open_ = (f"{f[key]} ({percent(f[f'{key}_share'])})" for key in ("covered", *STATES))
+        covered, confirmed, against, open_ = (f"{f[key]} ({_percent(f[f'{key}_share'])})" for key in ("covered", *STATES))
         lines.append(f"| {name} | {f['n']} | {covered} | {confirmed} | {f['direct']} | {f['near']} | {against} | {open_} |")
-    lines += ["", f"Concepts found: {facts['concepts_found']}; not found, by type: {words(facts['concepts_not_found'])}.", ""]
+    lines += ["", f"Concepts found: {facts['concepts_found']}; not found, by type: {_words(facts['concepts_not_found'])}.", ""]
     lines += [f"### Contradicted ({len(facts['contradicted'])})", "", "| fact | open graph | looked_at |", "|---|---|---|"]
     lines += [f"| {a['names']} | {a['open_graph']} | {a['looked_at'] or '**not yet**'} |" for a in facts["contradicted"]]
     same = facts["one_concept_in_the_open_graph"]
@@ -342,14 +341,14 @@ def report(result: Mapping[str, Any]) -> str:
     lines = ["# Check of the sample graph", "", "Written by `scripts/check_sample.py`; `check.json` has the same figures.", ""]
     lines += [f"## Format: {'passed' if form['passed'] else 'FAILED'}", "", "| | here | at least |", "|---|---:|---:|"]
     lines += [f"| {key} | {n} | {form['bar'].get(key, '')} |" for key, n in form["counts"].items()]
-    lines += [f"| concepts in the largest connected part | {form['largest_component']} | |", "", f"Types: {words(form['types'])}.", ""]
+    lines += [f"| concepts in the largest connected part | {form['largest_component']} | |", "", f"Types: {_words(form['types'])}.", ""]
     lines += ["| rule | rows that break it |", "|---|---:|", *(f"| {rule} | {len(found)} |" for rule, found in form["rules"].items()), ""]
     lines += [f"- {rule}: {fact}" for rule, found in form["rules"].items() for fact in found[:20]] + [""]
     if "ids" in result:
         lines += ["## Identifiers", "", ABOUT["ids"].format(**result["ids"]), ""]
         for kind, found in result["ids"]["odd"].items():
             lines += [f"### {kind.capitalize()} ({len(found)})", "", *(f"- {row}" for row in found), ""]
-        lines += fact_lines(result["facts"])
+        lines += _fact_lines(result["facts"])
     lines += ["## Inputs", "", "| file | SHA-256 |", "|---|---|", *(f"| {name} | `{value}` |" for name, value in result["inputs"].items())]
     return "\n".join(lines) + "\n"
 
@@ -385,7 +384,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"check_sample: error: {error}", file=sys.stderr)
         return 2
     form = result["format"]
-    print(f"format {'passed' if form['passed'] else 'FAILED'}: {words(form['counts'])}")
+    print(f"format {'passed' if form['passed'] else 'FAILED'}: {_words(form['counts'])}")
     for rule, found in form["rules"].items():
         if found:
             print(f"  {rule}: {len(found)} ({'; '.join(found[:3])})")
@@ -393,7 +392,7 @@ def main(argv: list[str] | None = None) -> int:
         facts = result["facts"]
         print("identifiers: {same_name} of {with_cui} have the same name in the open graph".format(**result["ids"]))
         every = {key: facts["overall"][key] for key in ("n", "covered", *STATES)}
-        print(f"facts: {words(every)}; contradictions not looked at: {facts['not_looked_at']}")
+        print(f"facts: {_words(every)}; contradictions not looked at: {facts['not_looked_at']}")
     return 0 if form["passed"] else 1
 
 

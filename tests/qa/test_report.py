@@ -155,7 +155,7 @@ def test_evaluation_without_gold_answers_is_reported_as_such(tmp_path):
 def test_relations_are_listed_by_their_number_of_questions(tmp_path):
     relations = [{**row("", 0.5, n=n), "relation": name} for name, n in (("rare", 3), ("treats", 40), ("is_a", 9))]
     evaluation(tmp_path / "run", "graph", [row("true", 0.5)], per_relation=relations)
-    text = report.markdown(report.write_report(tmp_path / "run"))
+    text = report.markdown(report.write_report(tmp_path / "run"), {})
     assert text.index("| treats | 0.500") < text.index("| is_a | 0.500") < text.index("| rare | 0.500")
     assert len(report_tables.relation_table(relations, most=2).rows) == 2
 
