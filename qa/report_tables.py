@@ -236,11 +236,15 @@ def markdown_table(table: Table) -> str:
     return "\n".join("| " + " | ".join(str(item).replace("|", "\\|").replace("\n", " ") for item in line) + " |" for line in lines)
 
 
-def readme_table(results: Row) -> str:
-    """The result table of the README, in Markdown, from a merged `results.json`."""
-    tables = {task: effect_table(effects_of(rows)) for task, rows in tasks(results).items()}
-    header = ["task", *effect_table([]).header]
-    return markdown_table(Table(header, [[task, *line] for task, table in tables.items() for line in table.rows]))
+def readme_table(runs: Sequence[Row]) -> str:
+    """The result table of the README, in Markdown, from the merged `results.json` of some runs."""
+    lines = []
+    for results in runs:
+        graph = results.get("settings", {}).get("graph", {})
+        name = f"{', '.join(graph.get('sources', ['?']))} ({graph.get('concepts', 0):,} concepts)"
+        tables = {task: effect_table(effects_of(rows)) for task, rows in tasks(results).items()}
+        lines += [[name, task, *line] for task, table in tables.items() for line in table.rows]
+    return markdown_table(Table(["graph", "task", *effect_table([]).header], lines))
 
 
 def terminal(results: Row) -> str:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Put the result table of a run into the README: python scripts/update_readme.py RUN/results.json [README.md]
+"""Put the results of some runs into the README: python scripts/update_readme.py RUN/results.json ... [--readme README.md]
 
 The table goes between the lines `<!-- results -->` and `<!-- /results -->`, so that no number there is typed by hand.
 """
@@ -28,11 +28,11 @@ def updated(readme: str, table: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Rewrite the README; exit code 2 when a file is missing or is not what it should be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("results", type=Path, help="results.json of a run, written by `meg report`")
-    parser.add_argument("readme", type=Path, nargs="?", default=Path(__file__).resolve().parent.parent / "README.md")
+    parser.add_argument("results", type=Path, nargs="+", help="results.json of a run, written by `meg report`")
+    parser.add_argument("--readme", type=Path, default=Path(__file__).resolve().parent.parent / "README.md")
     args = parser.parse_args(argv)
     try:
-        write_text(args.readme, updated(args.readme.read_text(encoding="utf-8"), readme_table(read_json(args.results))))
+        write_text(args.readme, updated(args.readme.read_text(encoding="utf-8"), readme_table([read_json(path) for path in args.results])))
     except InputError as error:
         print(f"update_readme: error: {error}", file=sys.stderr)
         return 2

@@ -192,15 +192,15 @@ def test_update_readme_replaces_only_what_is_between_the_markers(run, tmp_path, 
     readme = tmp_path / "README.md"
     readme.write_text("# Title\n\n<!-- results -->\nold\n<!-- /results -->\n\nafter\n")
     for _ in range(2):
-        assert update_readme.main([str(run / "results.json"), str(readme)]) == 0
+        assert update_readme.main([str(run / "results.json"), "--readme", str(readme)]) == 0
     text = readme.read_text()
-    assert text.startswith("# Title\n\n<!-- results -->\n| task |") and text.endswith("|\n<!-- /results -->\n\nafter\n")
+    assert text.startswith("# Title\n\n<!-- results -->\n| graph | task |") and text.endswith("|\n<!-- /results -->\n\nafter\n")
     assert "| graph | random, names out | 500 | 0.900 [0.870, 0.930] |" in text and "old" not in text
 
 
 def test_update_readme_refuses_a_readme_without_markers(run, tmp_path, update_readme, capsys):
     report.write_report(run)
     (tmp_path / "README.md").write_text("nothing here\n")
-    assert update_readme.main([str(run / "results.json"), str(tmp_path / "README.md")]) == 2
+    assert update_readme.main([str(run / "results.json"), "--readme", str(tmp_path / "README.md")]) == 2
     assert "needs exactly one line" in capsys.readouterr().err
     assert (tmp_path / "README.md").read_text() == "nothing here\n"
