@@ -1,7 +1,7 @@
 """The command `meg`: one table of commands, each imported only when it is named.
 
 A command is a function `name(parser)` in its room: it adds the arguments and sets `run=callable(args) -> dict`.
-Exit codes: 0 done, 2 the input was wrong, 1 our fault, 130 interrupted. Idea of the table: litgpt `__main__.py`.
+Exit codes: 0 done, 2 the input was wrong, 1 our fault, 130 interrupted, 143 told to end (SIGTERM). Idea of the table: litgpt `__main__.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import json
 import logging
 import math
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -41,6 +43,10 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "report": (".qa.report", "report", "tables and plots of a run folder"),
     "doctor": (".qa.doctor", "doctor", "what this machine has and what will run on it"),
 }
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: what is half written goes."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -71,6 +77,13 @@ def find(words: Sequence[str]) -> tuple[str, list[str]]:
     raise unknown("command", given, COMMANDS)
 
 
+def seed(text: str) -> int:
+    """A seed, as argparse reads it: every random generator in use takes 0 to 2**32 - 1."""
+    if not (text.isascii() and text.isdigit() and int(text) < 2**32):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
+    return int(text)
+
+
 def parser_of(name: str) -> Parser:
     """Import the room of a command and build its parser."""
     module, function, text = COMMANDS[name]
@@ -79,7 +92,7 @@ def parser_of(name: str) -> Parser:
     default = settings()["SEED"]
     common = parser.add_argument_group("common")
     common.add_argument("--json", action="store_true", help="one JSON document on stdout, everything else on stderr")
-    common.add_argument("--seed", type=int, default=default, help=f"seed of everything random (default {default})")
+    common.add_argument("--seed", type=seed, default=default, help=f"seed of everything random (default {default})")
     common.add_argument("--quiet", action="store_true", help="print warnings and the result only")
     return parser
 
@@ -127,6 +140,24 @@ def _run(words: Sequence[str]) -> None:
         print(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) if args.json else "\n".join(readable(result)), flush=True)
 
 
+def _terminate(number: int, frame: object) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not cut the cleaning short
+    raise Terminated
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Inside, SIGTERM raises `Terminated` (in the main thread, the only one that may say so)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
@@ -139,7 +170,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         elif not words or (words[0] in groups and len(words) == 1):
             raise InputError(f"a command is needed after `meg{''.join(f' {word}' for word in words)}`. See `meg --help`.")
         else:
-            _run(words)
+            with _ended_by_sigterm():
+                _run(words)
         return 0
     except InputError as error:
         if os.environ.get("MEG_DEBUG") == "1":
@@ -148,9 +180,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except SystemExit as stop:  # argparse ends --help this way
         return stop.code if isinstance(stop.code, int) else 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("meg: interrupted; the unfinished stage left nothing behind.", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, Terminated) else 130
     except BrokenPipeError:  # the reader, such as `head`, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -10,12 +10,15 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import InputError
+
+UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error)  # what reading a damaged or forbidden file raises
 
 
 def sibling(path: Path) -> Path:
@@ -36,7 +39,7 @@ def whole(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path; what is written there takes the place of `path` only if the block succeeds.
 
     Works for a file and for a folder (make the folder yourself). Whatever interrupts the block, also Ctrl-C,
-    leaves `path` as it was and nothing beside it.
+    leaves `path` as it was and nothing beside it; where the new folder cannot take its place, the old one is put back.
     """
     path = Path(path)
     try:
@@ -45,18 +48,19 @@ def whole(path: Path | str) -> Iterator[Path]:
             pass
     except OSError as error:
         raise InputError(f"cannot write to {path.parent}: {error.strerror}. Choose another output folder.") from None
-    partial = sibling(path)
+    partial, old = sibling(path), path.with_name(f".{path.name}.{os.getpid()}.old")
     remove(partial)
     try:
         yield partial
         if partial.is_dir() and path.exists():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.rename(old)
             partial.rename(path)
-            remove(old)
         else:
             partial.replace(path)
     finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        remove(old)
         remove(partial)
 
 
@@ -88,12 +92,15 @@ def existing(path: Path | str, what: str, then: str = "Check the path.") -> Path
 
 def open_text(path: Path | str) -> IO[str]:
     """Open a UTF-8 text file, plain or gzip (by its first bytes), for reading."""
-    path = existing(path, "file")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder, a file is needed.")
-    with path.open("rb") as head:
-        zipped = head.read(2) == b"\x1f\x8b"
-    raw = gzip.open(path, "rb") if zipped else path.open("rb")  # noqa: SIM115 (the wrapper closes it)
+    try:
+        path = existing(path, "file")
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, a file is needed.")
+        with path.open("rb") as head:
+            zipped = head.read(2) == b"\x1f\x8b"
+        raw = gzip.open(path, "rb") if zipped else path.open("rb")  # noqa: SIM115 (the wrapper closes it)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}. Check the path and its permissions.") from None
     return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
 
 
@@ -104,7 +111,7 @@ def read_json(path: Path | str) -> Any:
             return json.load(lines)
         except json.JSONDecodeError as error:
             raise InputError(f"{path}:{error.lineno}: not valid JSON ({error.msg}).") from None
-        except (UnicodeDecodeError, EOFError, OSError) as error:
+        except UNREADABLE as error:
             raise InputError(f"{path}: cannot be read ({error}).") from None
 
 
@@ -123,7 +130,7 @@ def read_jsonl(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
                 if not isinstance(row, dict):
                     raise InputError(f"{path}:{number}: a JSON object is needed, not {type(row).__name__}.")
                 yield number, row
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile) as error:
+    except UNREADABLE as error:
         raise InputError(f"{path}:{number + 1}: cannot be read ({error}).") from None
 
 
@@ -148,7 +155,7 @@ def read_tsv(path: Path | str, columns: list[str] | None = None, required: int |
                 if len(fields) < needed:
                     raise InputError(f"{path}:{number}: {len(fields)} tab-separated fields, at least {needed} are needed.")
                 yield number, fields
-    except (UnicodeDecodeError, EOFError, gzip.BadGzipFile, csv.Error) as error:
+    except (*UNREADABLE, csv.Error) as error:
         raise InputError(f"{path}:{number + 1}: cannot be read ({error}).") from None
 
 

@@ -1,11 +1,13 @@
 """Stages: a piece of long work that leaves its manifest, and is skipped when its inputs did not change.
 
 A stage's output is one folder (manifest inside, `manifest.json`) or one file (manifest beside it,
-`<stem>.manifest.json`). The fingerprint is a hash of the settings, the inputs' contents and the version of MEG.
+`<stem>.manifest.json`). The fingerprint is a hash of the settings, the inputs' contents, the version of MEG and the
+sources of the rooms that do the work.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import logging
@@ -51,6 +53,15 @@ def _digest(path: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     return {"sha256": total, "files": rows}
 
 
+@functools.cache
+def code_digest(room: str) -> str:
+    """SHA-256 over the names and bytes of the Python sources of a room (a folder of the package)."""
+    folder, total = Path(__file__).parent / room, hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        total.update(f"{file.relative_to(folder)} {sha256(file)}\n".encode())
+    return total.hexdigest()
+
+
 def _complete(out: Path, recorded: Mapping[str, Any]) -> bool:
     files = recorded.get("files", {})
     base = out if out.is_dir() else out.parent
@@ -64,10 +75,11 @@ def run_stage(
     *,
     inputs: Mapping[str, Path | str] | None = None,
     settings: Mapping[str, Any] | None = None,
+    code: tuple[str, ...] = (),
     folder: bool = True,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Run `work(partial)` unless `out` already holds the result of the same inputs and settings.
+    """Run `work(partial)` unless `out` already holds the result of the same inputs, settings and `code` (names of rooms).
 
     `work` writes a folder (already made) or a file at `partial`, and may return JSON figures, which the manifest
     keeps under "result". Returns the manifest; its key "skipped" says whether anything ran.
@@ -91,7 +103,9 @@ def run_stage(
     for key, path in (inputs or {}).items():
         path = existing(path, f"input {key!r} of stage {name!r}", "Run the stage that makes it first.")
         digests[key] = {"path": str(path), **_digest(path, old.get("inputs", {}).get(key, {}))}
-    print_of = {"stage": name, "version": __version__, "settings": settings, "inputs": {k: d["sha256"] for k, d in digests.items()}}
+    sources = {room: code_digest(room) for room in code}
+    contents = {key: digest["sha256"] for key, digest in digests.items()}
+    print_of = {"stage": name, "version": __version__, "code": sources, "settings": settings, "inputs": contents}
     fingerprint = hashlib.sha256(json.dumps(print_of, sort_keys=True).encode()).hexdigest()
     if not force and old.get("fingerprint") == fingerprint and _complete(out, old.get("output", {})):
         log.info("%s: up to date, skipped (%s)", name, out)
@@ -105,7 +119,7 @@ def run_stage(
             return {"result": dict(work(partial) or {}), "skipped": False}
     log.info("%s: running (%s)", name, out)
     start = time.perf_counter()
-    manifest: dict[str, Any] = {"stage": name, "fingerprint": fingerprint, "settings": settings, "inputs": digests}
+    manifest: dict[str, Any] = {"stage": name, "fingerprint": fingerprint, "code": sources, "settings": settings, "inputs": digests}
     with whole(out) as partial:
         if folder:
             partial.mkdir()

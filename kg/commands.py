@@ -28,7 +28,7 @@ def build(parser: ArgumentParser) -> None:
 
 
 def _build(args: Namespace) -> dict[str, Any]:
-    from .sources import SOURCES, source_path, split_spec
+    from .sources import SOURCES, source_name, source_path, split_spec
     from .sources.sample import PACKAGED
 
     def work(partial: Path) -> dict[str, Any]:
@@ -39,8 +39,10 @@ def _build(args: Namespace) -> dict[str, Any]:
     for spec in args.sources:
         SOURCES[split_spec(spec)[0]]
     replaceable(args.out, MANIFEST)
-    inputs = {spec: source_path(spec) or PACKAGED for spec in args.sources}
-    manifest = run_stage("kg build", args.out, work, inputs=inputs, settings={"sources": args.sources})
+    names = [source_name(spec) for spec in args.sources]  # kind and last part: the same from every working folder
+    paths = [source_path(spec) or PACKAGED for spec in args.sources]
+    inputs = {f"{number}. {name}": path for number, (name, path) in enumerate(zip(names, paths, strict=True), 1)}
+    manifest = run_stage("kg build", args.out, work, inputs=inputs, settings={"sources": names}, code=("kg",))
     return _with_text({"out": str(args.out), "skipped": manifest["skipped"], **manifest["result"]})
 
 
@@ -190,5 +192,6 @@ def _instructions(args: Namespace) -> dict[str, Any]:
         return {**rows, "questions": write_questions(kg, partial, args.seed)}
 
     replaceable(args.out, MANIFEST)
-    manifest = run_stage("kg instructions", args.out, work, inputs={"graph": args.graph}, settings={"seed": args.seed})
+    inputs = {"graph": args.graph}
+    manifest = run_stage("kg instructions", args.out, work, inputs=inputs, settings={"seed": args.seed}, code=("kg",))
     return {"out": str(args.out), "skipped": manifest["skipped"], **manifest["result"]}

@@ -171,11 +171,11 @@ class EntityLinker:
                 mentions.append(Mention(start, end, text[start:end], self._candidates(found)))
         return sorted(mentions, key=lambda mention: mention.start)
 
-    def relevant(self, text: str, keep: int) -> list[Candidate]:
-        """The `keep` concepts of `text` that matter most (`meg.kg.relevance.rank`), best first."""
+    def relevant(self, text: str, keep: int) -> list[Mention]:
+        """The first mention of each of the `keep` concepts of `text` that matter most (`meg.kg.relevance.rank`), best first."""
         mentions = self(text)
-        best = {c.id: c for m in reversed(mentions) for c in m.candidates[:1]}
-        return [best[self.kg.ids[row]] for row in rank(mentions, self.kg, keep)]
+        first = {m.candidates[0].id: m for m in reversed(mentions) if m.candidates}
+        return [first[self.kg.ids[row]] for row in rank(mentions, self.kg, keep)]
 
     def joining(self, first: Iterable[str], second: Iterable[str]) -> list[tuple[str, str, str]]:
         """Triplets, by name, between concepts of `first` and of `second`."""

@@ -25,6 +25,17 @@ def rank(mentions: Sequence[Mention], kg: KnowledgeGraph, keep: int) -> list[int
     return sorted(best, key=lambda row: (best[row], row))[:keep]
 
 
+def spans(mentions: Sequence[Mention], kg: KnowledgeGraph, rows: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(start, end, row) of the first mention of each of `rows`, in the order of the text."""
+    wanted, found = set(rows), []
+    for mention in mentions:
+        row = kg.index(mention.candidates[0].id) if mention.candidates else -1
+        if row in wanted:
+            wanted.discard(row)
+            found.append((mention.start, mention.end, row))
+    return found
+
+
 def joining(kg: KnowledgeGraph, first: Iterable[int], second: Iterable[int]) -> list[tuple[str, str, str]]:
     """(head name, relation, tail name) of every triplet between a row of `first` and a row of `second`."""
     wanted = set(second)

@@ -26,7 +26,8 @@ def _summary(ranks: np.ndarray) -> dict[str, float]:
 def link_prediction(kg: KnowledgeGraph, embeddings: ConceptEmbeddings, part: str = "test", chunk: int = 256) -> dict[str, Any]:
     """MRR and Hits@k of the held-out triplets, both sides, filtered by every known neighbour.
 
-    A rank is the mean over ties ("realistic"). "mrr" ranks all concepts; "typed" only those of the answer's type.
+    A rank is the mean over ties ("realistic"). "mrr" and "per_relation" rank all concepts; what is under "typed" ranks
+    only those of the answer's type.
 
     Raises:
         InputError: the embeddings belong to another graph, or were trained without a held-out part.
@@ -52,9 +53,9 @@ def link_prediction(kg: KnowledgeGraph, embeddings: ConceptEmbeddings, part: str
             ranks[begin + i] = better.sum() + equal.sum() / 2 + 1
             same = types == types[answer]
             typed[begin + i] = (better & same).sum() + (equal & same).sum() / 2 + 1
-    per_relation = {
-        name: _summary(typed[queries[:, 2] == number])
-        for number, name in enumerate(kg.relations)
-        if (queries[:, 2] == number).any()
-    }  # fmt: skip
-    return {**_summary(ranks), "typed": _summary(typed), "per_relation": per_relation, "part": part}
+    members = {name: queries[:, 2] == number for number, name in enumerate(kg.relations)}
+
+    def figures(of: np.ndarray) -> dict[str, Any]:
+        return {**_summary(of), "per_relation": {name: _summary(of[own]) for name, own in members.items() if own.any()}}
+
+    return {**figures(ranks), "typed": figures(typed), "part": part}

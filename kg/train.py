@@ -7,11 +7,11 @@ triplet are queries. Typed negatives and the temperature are what makes a plain 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,13 +107,14 @@ def split_pairs(triplets: np.ndarray, holdout: float, seed: int) -> dict[str, np
 
 
 def train_embeddings(
-    kg: KnowledgeGraph, settings: EmbedSettings, *, cache: Path | None = None, metrics: Path | None = None,
+    kg: KnowledgeGraph, settings: EmbedSettings, *, cache: Path | None = None, losses: list[dict[str, Any]] | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
 ) -> ConceptEmbeddings:  # fmt: skip
     """Train the encoder on `kg` and return one vector per concept, standardised (zero mean, unit global variance).
 
     The split (with `holdout`) and the numbers that undo the standardisation (`decoder`: mean (D,), std (1,)) travel
-    with the vectors, so that the training score, the cosine of the unit vectors, can be computed again.
+    with the vectors, so that the training score, the cosine of the unit vectors, can be computed again. `losses` gets
+    one row a step: {"stage", "step", "loss"}.
     """
     if kg.num_triplets == 0:
         raise InputError("the graph has no triplets; an encoder cannot be trained on it.")
@@ -131,7 +132,7 @@ def train_embeddings(
     encoder = ENCODERS[settings.encoder](features.shape[1], settings.dim, settings.layers)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=settings.lr)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1e-3, settings.steps)
-    losses = []
+    losses = [] if losses is None else losses
     with tqdm(total=settings.steps, desc="graph encoder", disable=None) as bar:
         for step in range(1, settings.steps + 1):
             chosen = triplets[torch.randperm(len(triplets), generator=generator)[: settings.batch]]
@@ -155,8 +156,6 @@ def train_embeddings(
     with torch.no_grad():
         z = encoder.eval()(features, adjacency)
     mean, std = z.mean(0), (z - z.mean(0)).std()
-    if metrics is not None:
-        metrics.write_text("".join(json.dumps(row) + "\n" for row in losses), encoding="utf-8")
     held = {name: rows.astype(np.int32) for name, rows in split.items()} if settings.holdout else None
     meta = {"graph": kg.fingerprint, "encoder": settings.encoder, "settings": asdict(settings), "seed": settings.seed,
             "score": "cosine", "relations": kg.relations, "loss": losses[-1]["loss"], "versions": versions()}  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..files import write_jsonl
 from ..settings import settings
 from ..stages import run_stage
 
@@ -29,6 +30,7 @@ def _embed(args: Namespace) -> dict[str, Any]:
     options = EmbedSettings(
         encoder=args.encoder, features=args.features, dim=args.dim, steps=args.steps, holdout=args.holdout, seed=args.seed
     )  # fmt: skip
+    losses: list[dict[str, Any]] = []
 
     def work(partial: Path) -> dict[str, Any]:
         from .graph import KnowledgeGraph
@@ -36,11 +38,14 @@ def _embed(args: Namespace) -> dict[str, Any]:
 
         kg = KnowledgeGraph.load(args.graph)
         cache = Path(settings()["CKPT_DIR"]) / "features"
-        embeddings = train_embeddings(kg, options, cache=cache, metrics=args.out.with_name(f"{args.out.stem}.metrics.jsonl"))
+        embeddings = train_embeddings(kg, options, cache=cache, losses=losses)
         embeddings.save(partial)
         return {"concepts": len(kg), "dim": embeddings.dim, "loss": embeddings.meta["loss"]}
 
-    manifest = run_stage("embeddings", args.out, work, inputs={"graph": args.graph}, settings=asdict(options), folder=False)
+    inputs = {"graph": args.graph}
+    manifest = run_stage("embeddings", args.out, work, inputs=inputs, settings=asdict(options), code=("kg",), folder=False)
+    if losses:
+        write_jsonl(args.out.with_name(f"{args.out.stem}.metrics.jsonl"), losses)
     return {"out": str(args.out), **manifest["result"], "skipped": manifest["skipped"]}
 
 

@@ -1,7 +1,7 @@
 """`MEGModel.answer`: from a question (and options) to probabilities, with the concepts that were used.
 
 The linker and the embeddings come from outside, so that this room knows nothing of the graph: a linker offers
-`relevant(text, keep) -> [candidate with .id, .name]` and `joining(ids, ids) -> triplets`, embeddings `rows` and `vectors`.
+`relevant(text, keep) -> [mention with .start, .end, .candidates]` and `joining(ids, ids) -> triplets`, embeddings `rows` and `vectors`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from ..errors import InputError
 from .packing import pack, prefix_of
 from .prompts import User, answer_ids, encode_chat
-from .questions import answers, question_prompts
+from .questions import LETTERS, answers, mentioned, question_prompts
 
 if TYPE_CHECKING:
     from .meg import MEGModel
@@ -33,13 +33,15 @@ class Answer:
     text: str = ""
 
 
-def _linked(text: str, where: str, linker: Any, embeddings: Any, keep: int) -> tuple[list[int], list[dict[str, str]]]:
+def _linked(text: str, where: str, linker: Any, embeddings: Any, keep: int) -> tuple[list[tuple[int, int, int]], list[dict[str, str]]]:
+    """Spans (start, end, row) of the kept mentions that have a vector, best first, and how they are shown."""
     if linker is None or embeddings is None:
         return [], []
     found = linker.relevant(text, keep)
-    rows = [int(row) for row in embeddings.rows([c.id for c in found])]
-    known = [(row, {"id": c.id, "name": c.name, "where": where}) for row, c in zip(rows, found, strict=True) if row >= 0]
-    return [row for row, _ in known], [shown for _, shown in known]
+    rows = [int(row) for row in embeddings.rows([m.candidates[0].id for m in found])]
+    known = [(row, m) for row, m in zip(rows, found, strict=True) if row >= 0]
+    shown = [{"id": m.candidates[0].id, "name": m.candidates[0].name, "where": where} for _, m in known]
+    return [(m.start, m.end, row) for row, m in known], shown
 
 
 def option_scores(model: MEGModel, batch: dict[str, Any], prefix: torch.Tensor, prefix_mask: torch.Tensor) -> torch.Tensor:
@@ -67,24 +69,29 @@ def answer(
     """
     if not question.strip():
         raise InputError("the question is empty.")
-    if options is not None and len(options) < 2:
-        raise InputError(f"{len(options)} option given; at least two are needed, or none for a free answer.")
+    if options is not None and not 2 <= len(options) <= len(LETTERS):
+        raise InputError(f"{len(options)} options given; 2 to {len(LETTERS)} are needed, or none for a free answer.")
     if embeddings is not None and embeddings.dim != model.config.d_kg:
         raise InputError(f"the embeddings have {embeddings.dim} numbers a concept, the model reads {model.config.d_kg}.")
     model.eval()
     width, scoring = model.config.tokens_per_concept, model.config.scoring
-    rows, concepts = _linked(question, "question", linker, embeddings, max_concepts)
+    spans, concepts = _linked(question, "question", linker, embeddings, max_concepts)
+    inline = model.config.placement == "inline"
+    asked = mentioned(question, spans) if inline else [User(question)]
+    rows = [] if inline else [row for _, _, row in spans]
     if options is None:
-        (parts,) = question_prompts([User(question)], [], scoring="letter", concepts=rows)
+        (parts,) = question_prompts(asked, [], scoring="letter", concepts=rows)
         encoded = encode_chat(model.tokenizer, parts[:-1], tokens_per_concept=width)
         ids = torch.tensor([encoded.ids])
-        prefix = torch.as_tensor(embeddings.vectors[rows])[None] if rows else None
+        used = [row for row in encoded.rows if row >= 0][::width]
+        prefix = torch.as_tensor(embeddings.vectors[used])[None] if used else None
         new = model.generate(
             prefix=prefix, input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False
         )
         return Answer(None, None, [], concepts, [], model.tokenizer.decode(new[0], skip_special_tokens=True).strip())
     linked = [_linked(text, text, linker, embeddings, max_option_concepts) for text in options]
-    parts_of = question_prompts([User(question)], options, scoring=scoring, concepts=rows, option_concepts=[r for r, _ in linked])
+    option_rows = [[row for _, _, row in found] for found, _ in linked]
+    parts_of = question_prompts(asked, options, scoring=scoring, concepts=rows, option_concepts=option_rows)
     if scoring == "yes_no":
         group = [encode_chat(model.tokenizer, p, tokens_per_concept=width) for p in parts_of]
     else:

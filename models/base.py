@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("meg")
 GB = 1e9
+WEIGHTS = ("*.safetensors", "*.bin", "*.gguf", "*.safetensors.index.json", "*.bin.index.json")
 
 
 @contextmanager
@@ -92,13 +93,19 @@ def _check_memory(place: str, config: Any, dtype: Any, device_map: Any) -> str:
 
 
 def check_base(place: Path | str) -> str:
-    """Whether a base model can be used, without loading it; returns a line about it.
+    """Whether a base model can be used, without loading its weights; returns a line about it.
 
     Raises:
-        InputError: missing, no access, not a causal language model, too large for the memory that is free.
+        InputError: missing, no access, not a causal language model, no weights or no fast tokenizer, too large for the
+            memory that is free.
     """
     config = read_config(place)
-    return f"{place}: {config.model_type}, {_check_memory(str(place), config, None, 'auto')}"
+    if Path(place).is_dir() and not any(any(Path(place).glob(pattern)) for pattern in WEIGHTS):
+        raise InputError(f"{place} holds no weights: none of {', '.join(WEIGHTS)}. Give the folder of a complete model.")
+    text = f"{place}: {config.model_type}, {_check_memory(str(place), config, None, 'auto')}"
+    if not open_tokenizer(place).is_fast:
+        raise InputError(f"{place} has no fast tokenizer, which is needed. Give a model with a tokenizer.json.")
+    return text
 
 
 def open_language_model(

@@ -14,6 +14,8 @@ NAME = "meg_config.json"
 MARKER = "{kg_embedding}"
 ADAPTERS = ("lora", "full", "none")
 SCORINGS = ("yes_no", "letter", "option")
+PLACEMENTS = ("inline", "list")
+CONTROLS = ("no_prefix",)  # trainings anew without the knowledge
 IDENTITY = ("model_type", "hidden_size", "num_hidden_layers", "vocab_size")
 
 
@@ -37,6 +39,8 @@ class MEGConfig:
         lora_r, lora_alpha, lora_dropout: LoRA on all linear layers.
         embedding_scale: standard deviation of the base's input embeddings; measured when the model is made.
         scoring: how a multiple-choice question is answered: "yes_no", "letter" or "option".
+        placement: where a question's concepts stand: "inline" after their mention, or in a "list" after the question.
+        control: how the knowledge was taken out when this checkpoint was trained ("no_prefix"), or None.
         embeddings: fingerprint of the graph whose concept embeddings the model was trained with.
         marker: text of the marker token.
     """
@@ -55,15 +59,19 @@ class MEGConfig:
     lora_dropout: float = 0.05
     embedding_scale: float | None = None
     scoring: str = "yes_no"
+    placement: str = "inline"
+    control: str | None = None
     embeddings: str | None = None
     marker: str = MARKER
 
     def __post_init__(self) -> None:
         if self.mapping not in MAPPINGS.names():
             raise unknown("mapping", self.mapping, MAPPINGS)
-        for key, allowed in {"adapter": ADAPTERS, "scoring": SCORINGS}.items():
+        for key, allowed in {"adapter": ADAPTERS, "scoring": SCORINGS, "placement": PLACEMENTS}.items():
             if getattr(self, key) not in allowed:
                 raise unknown(key, getattr(self, key), allowed)
+        if self.control is not None and self.control not in CONTROLS:
+            raise unknown("control", self.control, CONTROLS)
         for key in ("d_kg", "tokens_per_concept", "lora_r"):
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:

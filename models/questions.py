@@ -39,12 +39,24 @@ def _question(question: Sequence[QuestionPart], context: str | None, concepts: S
     parts.append("Question: ")
     for part in question:
         if isinstance(part, Mention):
-            parts += ([User(part.name), " "] if names else []) + ([Concepts((part.row,))] if part.row >= 0 else [])
+            parts += [User(part.name)] if names else []
+            parts += [" "] if names and part.row >= 0 else []
+            parts += _concepts([part.row] if part.row >= 0 else [])
         else:
             parts.append(part)
     if concepts:
         parts += ["\nConcepts: ", *_concepts(concepts)]
     return parts
+
+
+def mentioned(text: str, spans: Sequence[tuple[int, int, int]]) -> list[QuestionPart]:
+    """A user's text with a `Mention` for each (start, end, row) of `spans`, which must not overlap."""
+    parts: list[QuestionPart] = []
+    at = 0
+    for start, end, row in sorted(spans):
+        parts += [User(text[at:start]), Mention(text[start:end], row)]
+        at = end
+    return [*parts, User(text[at:])]
 
 
 def question_prompts(

@@ -5,22 +5,18 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from ..files import existing
-from ..kg.graph import KnowledgeGraph
 from ..kg.link import EntityLinker
-from ..kg.store import ConceptEmbeddings
-from .stage_train import checkpoint
+from .stage_train import checkpoint, knowledge
 
 NOTICE = "For research only: not medical advice."
 
 
 def ask_once(args: Namespace) -> dict[str, Any]:
-    """Answer the question of `meg ask`; the graph and the embeddings lie beside the checkpoint unless they are named."""
-    folder = existing(args.checkpoint, "checkpoint", "Give the meg/ folder of a run.")
-    kg = KnowledgeGraph.load(args.graph or folder.resolve().parent / "graph")
-    embeddings = ConceptEmbeddings.load(args.embeddings or folder.resolve().parent / "embeddings.h5")
-    embeddings.check_graph(kg)
-    found = checkpoint(folder, embeddings, "auto").answer(args.question, args.options, linker=EntityLinker(kg), embeddings=embeddings)
+    """Answer the question of `meg ask`."""
+    kg, embeddings = knowledge(args)
+    found = checkpoint(args.checkpoint, embeddings, "auto").answer(
+        args.question, args.options, linker=EntityLinker(kg), embeddings=embeddings
+    )
     lines = [found.text] if found.option is None else [f"{found.option}  (p = {found.probabilities[found.index or 0]:.2f})"]
     if args.options:
         lines += [f"  {p:.2f}  {text}" for p, text in zip(found.probabilities, args.options, strict=True)]

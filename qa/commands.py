@@ -7,14 +7,24 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, unknown
+from ..files import existing, read_json
 from ..settings import settings
 from ..stages import run_stage
 
+TRAINING = ("mapping", "models", "qa")  # rooms whose code decides what training leaves
 
-def _graph_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--graph", type=Path, required=True, help="folder of a built graph")
-    parser.add_argument("--embeddings", type=Path, required=True, help="concept embeddings of that graph")
+
+def _graph_arguments(parser: ArgumentParser, beside: bool = False) -> None:
+    default = " (default: beside the checkpoint)" if beside else ""
+    parser.add_argument("--graph", type=Path, required=not beside, help=f"folder of a built graph{default}")
+    parser.add_argument("--embeddings", type=Path, required=not beside, help=f"concept embeddings of that graph{default}")
+
+
+def _beside(args: Namespace) -> None:
+    """Fill in the graph and the embeddings of the run that the checkpoint lies in."""
+    run = existing(args.checkpoint, "checkpoint", "Give the meg/ folder of a run.").resolve().parent
+    args.graph, args.embeddings = args.graph or run / "graph", args.embeddings or run / "embeddings.h5"
 
 
 def _task_arguments(parser: ArgumentParser) -> None:
@@ -41,7 +51,9 @@ def _train_base(args: Namespace) -> dict[str, Any]:
     chosen = recipe(args.recipe, args.model)
     options = {"family": args.family, "model": args.model, "base": asdict(chosen.base), "seed": args.seed}
     inputs = {} if args.model else {"graph": args.graph, "instructions": args.instructions}
-    manifest = run_stage("base", args.out, lambda partial: make_base(partial, args, chosen), inputs=inputs, settings=options)
+    manifest = run_stage(
+        "base", args.out, lambda partial: make_base(partial, args, chosen), inputs=inputs, settings=options, code=("models",)
+    )
     return {"out": str(args.out), **manifest["result"], "skipped": manifest["skipped"]}
 
 
@@ -69,7 +81,7 @@ def _train_vocabulary(args: Namespace) -> dict[str, Any]:
 
         return vocabulary_stage(partial, args, chosen)
 
-    manifest = run_stage("vocabulary", args.out, work, inputs=inputs, settings=options)
+    manifest = run_stage("vocabulary", args.out, work, inputs=inputs, settings=options, code=TRAINING)
     return {"out": str(args.out), **manifest["result"], "skipped": manifest["skipped"]}
 
 
@@ -105,8 +117,7 @@ def _checkpoint_recipe(args: Namespace) -> Any:
 
 
 def _train_qa(args: Namespace) -> dict[str, Any]:
-    from ..errors import unknown
-    from .recipes import CONTROLS
+    from ..models.config import CONTROLS
 
     if args.control is not None and args.control not in CONTROLS:
         raise unknown("control", args.control, CONTROLS)
@@ -119,7 +130,7 @@ def _train_qa(args: Namespace) -> dict[str, Any]:
 
         return questions_stage(partial, args, chosen, _data(args))
 
-    manifest = run_stage(f"questions {args.task}", args.out, work, inputs=inputs, settings=options)
+    manifest = run_stage(f"questions {args.task}", args.out, work, inputs=inputs, settings=options, code=TRAINING)
     return {"out": str(args.out), **manifest["result"], "skipped": manifest["skipped"]}
 
 
@@ -134,20 +145,26 @@ def evaluate(parser: ArgumentParser) -> None:
     parser.add_argument("--split", default="test", choices=("train", "dev", "test"), help="split of the task (default test)")
     parser.add_argument("--limit", type=float, help="number of questions, or a share below 1, drawn with the seed")
     _task_arguments(parser)
-    _graph_arguments(parser)
+    _graph_arguments(parser, beside=True)
     parser.set_defaults(run=_evaluate)
 
 
 def _evaluate(args: Namespace) -> dict[str, Any]:
-    from ..files import read_json
+    from ..models.config import MEGConfig
     from .controls import chosen as chosen_controls
+    from .report_tables import terminal
 
     controls = chosen_controls(args.controls)
+    _beside(args)
     trained = {}
     for item in args.trained:
         name, _, folder = item.partition("=")
         if not (name and folder):
             raise InputError(f"--trained {item!r}: NAME=DIR is needed, for example no_prefix=controls/no_prefix.")
+        if MEGConfig.load(folder).control != name:
+            raise InputError(
+                f"--trained {item}: that checkpoint was not trained as the control {name!r}. Use `meg train qa --control {name}`."
+            )
         trained[name] = Path(folder)
     if args.limit is not None and not 0 < args.limit < float("inf"):
         raise InputError(f"--limit is {args.limit}; a number of questions, or a share between 0 and 1, is needed.")
@@ -169,9 +186,7 @@ def _evaluate(args: Namespace) -> dict[str, Any]:
 
         return evaluation_stage(partial, args, recipe, _data(args), controls, trained)
 
-    run_stage(f"evaluate {args.task}", out, work, inputs=inputs, settings=options)
-    from .report_tables import terminal
-
+    run_stage(f"evaluate {args.task}", out, work, inputs=inputs, settings=options, code=("kg", *TRAINING))
     results = read_json(out / "results.json")
     return {**results, "text": terminal(results)}
 
@@ -181,12 +196,12 @@ def ask(parser: ArgumentParser) -> None:
     parser.add_argument("question", help="a question")
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint folder")
     parser.add_argument("--options", nargs="+", help="answer options; without them the answer is generated")
-    parser.add_argument("--graph", type=Path, help="graph folder (default: graph beside the checkpoint)")
-    parser.add_argument("--embeddings", type=Path, help="concept embeddings (default: embeddings.h5 beside the checkpoint)")
+    _graph_arguments(parser, beside=True)
     parser.set_defaults(run=_ask)
 
 
 def _ask(args: Namespace) -> dict[str, Any]:
     from .asking import ask_once
 
+    _beside(args)
     return ask_once(args)

@@ -6,25 +6,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ..errors import unknown
-from .data import DROP, KEEP
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+KEEP, DROP, DROP_QUESTION = "keep", "drop", "drop_question"  # what a control does with the prefix
 
 
 def _zero(vectors: Tensor, groups: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.zeros_like(vectors)
+    return vectors * 0
 
 
 def _noise(vectors: Tensor, groups: Tensor, generator: torch.Generator) -> Tensor:
+    import torch
+
     noise = torch.randn(vectors.shape, generator=generator)
     return noise * vectors.std() + vectors.mean()
 
 
 def _shuffled(vectors: Tensor, groups: Tensor, generator: torch.Generator) -> Tensor:
     """Every concept gets the vector of another concept of its type (of any, where it is the only one)."""
+    import torch
+
     order = torch.arange(len(vectors))
     for value in groups.unique():
         rows = torch.nonzero(groups == value).flatten()
@@ -56,5 +63,7 @@ def chosen(names: str) -> list[str]:
 
 def swapped(name: str, vectors: Tensor, groups: Tensor, seed: int) -> tuple[str, Tensor]:
     """(prefix treatment, concept vectors) under the control `name`; `groups` (N,) numbers the concepts' types."""
+    import torch
+
     prefix, change = SWAPS[name]
     return prefix, vectors if change is None else change(vectors, groups, torch.Generator().manual_seed(seed))

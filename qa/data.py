@@ -18,11 +18,11 @@ from ..models.meg import MEGModel
 from ..models.packing import pack, prefix_of
 from ..models.prompts import Concepts, Encoded, User
 from ..models.questions import Mention, answers, question_prompts
+from .controls import DROP_QUESTION, KEEP
 from .encoding import PromptEncoder
 from .grounding import Example
 
 INPUTS = ("input_ids", "attention_mask", "position_ids", "labels", "prefix", "prefix_mask")
-KEEP, DROP, DROP_QUESTION = "keep", "drop", "drop_question"  # what a control does with the prefix
 
 
 def _without(example: Example, prefix: str) -> Example:

@@ -55,18 +55,21 @@ def room(folder: Path) -> float:
     return round(shutil.disk_usage(there).free / 2**30, 1)
 
 
-def examine(family: str, model: str | None = None, recipe: str | None = None) -> dict[str, Any]:
+def examine(family: str, model: str | None = None, recipe: str | None = None, controls: str = "all") -> dict[str, Any]:
     """The findings; an `InputError` where the job that is asked for cannot work.
 
     Raises:
-        InputError: unknown family or recipe, no access to the model, too little memory for it, no place to write.
+        InputError: unknown family, recipe or control, no access to the model, too little memory for it, no place to write.
     """
     from ..models.families import FAMILIES
+    from .controls import chosen as chosen_controls
     from .recipes import recipe as recipe_of
 
     if family not in FAMILIES:
         raise unknown("family", family, FAMILIES)
     chosen = recipe_of(recipe, model)
+    if controls != "all":
+        chosen_controls(controls)
     names = settings()
     data = Path(names["BASE_DATA_DIR"])
     found: dict[str, Any] = {
@@ -93,4 +96,5 @@ def doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--family", default="mistral", help="model family of the job (default: mistral)")
     parser.add_argument("--model", help="Hub id or folder of the base model (default: MODEL of main.config, or the small one)")
     parser.add_argument("--recipe", help="recipe of the training stages")
-    parser.set_defaults(run=lambda args: examine(args.family, args.model or settings()["MODEL"] or None, args.recipe))
+    parser.add_argument("--controls", default="all", help="controls of the evaluation, as `meg evaluate` takes them")
+    parser.set_defaults(run=lambda args: examine(args.family, args.model or settings()["MODEL"] or None, args.recipe, args.controls))

@@ -17,8 +17,10 @@ class PromptEncoder:
     Args:
         tokenizer: with the marker added.
         tokens_per_concept: marker tokens a concept takes.
-        max_length: longest sequence in tokens; the longest piece of the user's text is cut at its end to fit, so that
-            neither the template nor the answer is lost. None: no limit.
+        max_length: longest sequence in tokens; the longest piece of the user's text loses its middle, so that neither
+            the template, nor the question at a vignette's end, nor the answer is lost. None: no limit.
+
+    `cut` counts the prompts that did not fit.
     """
 
     def __init__(self, tokenizer: object, tokens_per_concept: int = 1, max_length: int | None = None) -> None:
@@ -29,14 +31,15 @@ class PromptEncoder:
     def _encode_shape(self, shape: tuple[str | User | int, ...], answer: str | None) -> Encoded:
         parts: list[Part] = [Concepts(tuple(range(p))) if isinstance(p, int) else p for p in shape]
         encoded = encode_chat(self.tokenizer, parts, answer, tokens_per_concept=self.width)
+        self.cut += self.max_length is not None and len(encoded.ids) > self.max_length
         while self.max_length is not None and len(encoded.ids) > self.max_length:
             longest = max((i for i, p in enumerate(parts) if isinstance(p, User)), key=lambda i: len(parts[i].text), default=None)
-            if longest is None or len(parts[longest].text) < 2:
+            if longest is None or len(parts[longest].text) < 8:
                 break
             text = parts[longest].text
-            parts[longest] = User(text[: min(len(text) - 1, int(len(text) * 0.98 * self.max_length / len(encoded.ids)))])
+            keep = int(len(text) * max(0.5, 0.98 * self.max_length / len(encoded.ids))) - 3
+            parts[longest] = User(f"{text[: keep // 2]}\u2026{text[len(text) - keep // 2 :]}")
             encoded = encode_chat(self.tokenizer, parts, answer, tokens_per_concept=self.width)
-            self.cut += 1
         return encoded
 
     def __call__(self, parts: Sequence[Part], answer: str | None = None) -> Encoded:

@@ -19,8 +19,8 @@ from ..models.answering import option_scores
 from ..models.meg import MEGModel
 from ..models.packing import pack, prefix_of
 from ..models.questions import answers
-from .controls import swapped
-from .data import DROP, DROP_QUESTION, KEEP, prompts
+from .controls import DROP, DROP_QUESTION, KEEP, swapped
+from .data import prompts
 from .encoding import PromptEncoder
 from .grounding import Example
 
@@ -33,12 +33,19 @@ def interval(correct: int, n: int) -> list[float]:
 
 @torch.no_grad()
 def score(
-    model: MEGModel, examples: Sequence[Example], vectors: Tensor, *, names: bool, prefix: str = KEEP, size: int = 64
+    model: MEGModel,
+    examples: Sequence[Example],
+    vectors: Tensor,
+    *,
+    names: bool,
+    prefix: str = KEEP,
+    size: int = 64,
+    max_length: int | None = None,
 ) -> list[np.ndarray]:
     """One score an option for every example: log-odds of yes, or the log-likelihood of the answer text."""
     model.eval()
     scoring = model.config.scoring
-    encoder = PromptEncoder(model.tokenizer, model.config.tokens_per_concept)
+    encoder = PromptEncoder(model.tokenizer, model.config.tokens_per_concept, max_length)
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].text) + sum(map(len, examples[i].options)))
     result: list[np.ndarray] = [np.empty(0)] * len(examples)
     for start in range(0, len(order), size):
@@ -62,20 +69,19 @@ class Condition:
     """One row of the table: a model, its concept vectors and what is done to the prefix."""
 
     name: str
-    model: MEGModel | None
+    model: MEGModel
     vectors: Tensor
     prefix: str = KEEP
 
 
-def conditions(
-    model: MEGModel, vectors: Tensor, groups: Tensor, controls: Sequence[str], trained: dict[str, MEGModel], seed: int
-) -> list[Condition]:
-    """The true prefix, the swaps, and the models trained without the knowledge."""
+def conditions(model: MEGModel, vectors: Tensor, groups: Tensor, controls: Sequence[str], seed: int) -> list[Condition]:
+    """The rows of one checkpoint: the true prefix and the swaps; of one trained without the knowledge, only itself."""
+    if model.config.control is not None:
+        return [Condition(f"trained:{model.config.control}", model, vectors, DROP)]
     rows = [Condition("true", model, vectors)]
     for name in controls:
         prefix, changed = swapped(name, vectors, groups, seed)
         rows.append(Condition(f"swap:{name}", model, changed, prefix))
-    rows += [Condition(f"trained:{name}", other, vectors, DROP) for name, other in trained.items()]
     return rows
 
 
@@ -121,15 +127,16 @@ def rows_of(
 
 
 def evaluate_conditions(
-    rows: Sequence[Condition], examples: Sequence[Example], names: Sequence[str], task: str, batch: int
+    rows: Sequence[Condition], examples: Sequence[Example], names: Sequence[str], task: str, batch: int, max_length: int | None = None
 ) -> Iterator[tuple[Condition, bool, list[np.ndarray], list[dict[str, Any]], list[dict[str, Any]]]]:
     """For every condition and way to show names: (condition, names, scores, accuracy rows, prediction rows)."""
     with tqdm(total=len(rows) * len(names), desc=f"evaluate {task}", disable=None) as bar:
         for condition in rows:
             for kind in names:
-                prefix = DROP_QUESTION if kind == "out" and condition.name.startswith("trained:") else condition.prefix
-                assert condition.model is not None
-                scores = score(condition.model, examples, condition.vectors, names=kind == "in", prefix=prefix, size=batch)
+                prefix = DROP_QUESTION if kind == "out" and condition.model.config.control is not None else condition.prefix
+                scores = score(
+                    condition.model, examples, condition.vectors, names=kind == "in", prefix=prefix, size=batch, max_length=max_length
+                )
                 table, predictions = rows_of(condition.name, kind == "in", examples, scores, task)
                 bar.update()
                 yield condition, kind == "in", scores, table, predictions

@@ -10,9 +10,9 @@ import numpy as np
 from ..errors import InputError
 from ..kg.graph import KnowledgeGraph
 from ..kg.link import EntityLinker
-from ..kg.relevance import rank
+from ..kg.relevance import rank, spans
 from ..models.prompts import User
-from ..models.questions import Mention, QuestionPart
+from ..models.questions import Mention, QuestionPart, mentioned
 from .tasks import Question
 
 
@@ -37,8 +37,14 @@ class Example:
         return tuple(part.row for part in self.question if isinstance(part, Mention))
 
 
-def ground(questions: Sequence[Question], kg: KnowledgeGraph, *, max_concepts: int, max_option_concepts: int) -> list[Example]:
-    """Examples of `questions`: concepts named by the file are taken as they are, the others are linked."""
+def ground(
+    questions: Sequence[Question], kg: KnowledgeGraph, *, max_concepts: int, max_option_concepts: int, placement: str = "inline"
+) -> list[Example]:
+    """Examples of `questions`: concepts named by the file are taken as they are, the others are linked.
+
+    With `placement` "inline" a concept stands after its mention in the question; those of a context, and all with
+    "list", stand after the question.
+    """
     linker: EntityLinker | None = None
     examples = []
     for q in questions:
@@ -46,9 +52,13 @@ def ground(questions: Sequence[Question], kg: KnowledgeGraph, *, max_concepts: i
             examples.append(_from_graph(q, kg))
             continue
         linker = linker or EntityLinker(kg)
-        concepts = rank(linker(q.text if q.context is None else f"{q.text}\n{q.context}"), kg, max_concepts)
+        in_question = linker(q.text)
+        everywhere = in_question if q.context is None else [*in_question, *linker(q.context)]
+        rows = rank(everywhere, kg, max_concepts)
+        inside = spans(in_question, kg, rows) if placement == "inline" else []
+        listed = tuple(row for row in rows if row not in {row for _, _, row in inside})
         options = tuple(tuple(rank(linker(text), kg, max_option_concepts)) for text in q.options)
-        examples.append(Example(q.id, (User(q.text),), q.options, q.gold, q.group, q.context, tuple(concepts), options, q.text))
+        examples.append(Example(q.id, tuple(mentioned(q.text, inside)), q.options, q.gold, q.group, q.context, listed, options, q.text))
     return examples
 
 

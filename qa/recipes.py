@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from ..errors import InputError, unknown
 from ..models.config import SCORINGS
 
-CONTROLS = ("no_prefix",)  # trainings anew without the knowledge
-
 
 @dataclass(frozen=True)
 class Base:
@@ -70,6 +68,7 @@ class Recipe:
     lora_alpha: int = 64
     lora_dropout: float = 0.05
     scoring: str = "yes_no"
+    placement: str = "inline"  # of a question's concepts: after their mention, or in a list after the question
     max_concepts: int = 20
     max_option_concepts: int = 2
     names: tuple[str, ...] = ("out", "in")  # graph questions: names out, names in, or both in turn
@@ -89,7 +88,7 @@ class Recipe:
 _SMALL = Recipe(
     name="small",
     vocabulary=Phase(lr=3e-3, batch=128, steps=200, betas=(0.9, 0.98), temperature=0.1, compound=True),
-    reading=Phase(lr=3e-3, batch=64, steps=800, betas=(0.9, 0.98)),
+    reading=Phase(lr=2e-3, batch=64, steps=800, betas=(0.9, 0.98)),
     qa=Phase(lr=1e-3, batch=32, epochs=2, betas=(0.9, 0.98), max_length=512),
 )
 _SMOKE = replace(
@@ -111,6 +110,7 @@ _PUBLISHED = Recipe(
     mapping="mlp",
     adapter="lora",
     scoring="option",
+    placement="list",
     names=("in",),
     eval_batch=4,
 )

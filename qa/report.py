@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, unknown
 from ..files import existing, read_json, read_jsonl, write_json, write_jsonl, write_text
 from .report_tables import (
     Block,
@@ -46,21 +47,28 @@ def _evaluation(path: Path) -> Row:
     return {**document, "rows": [{"task": document["task"], **row} for row in rows]}
 
 
-def read_run(run: Path | str) -> tuple[Row, list[Row], dict[str, list[Row]]]:
-    """(merged results, predictions, task -> examples) of a run folder."""
+def read_run(run: Path | str, only: Sequence[str] = ()) -> tuple[Row, list[Row], dict[str, list[Row]]]:
+    """(merged results, predictions, task -> examples) of a run folder; `only`: the tasks to merge (default: all)."""
     run = existing(run, "run folder")
     found: dict[str, Row] = {}
+    there: list[str] = []
     predictions: list[Row] = []
     examples: dict[str, list[Row]] = {}
     for path in sorted(run.glob("evaluation/*/results.json")):
         document = _evaluation(path)
+        there.append(document["task"])
+        if only and document["task"] not in only:
+            continue
         found[document["task"]] = document
         beside = path.with_name("predictions.jsonl")
         predictions += [{"task": document["task"], **row} for _, row in read_jsonl(beside)] if beside.is_file() else []
         if path.with_name("examples.json").is_file():
             examples[document["task"]] = read_json(path.with_name("examples.json"))
-    if not found:
+    if not there:
         raise InputError(f"no evaluation/*/results.json in {run}. Run `meg evaluate ... --out {run}/evaluation/TASK` first.")
+    for task in only:
+        if task not in found:
+            raise unknown("evaluated task", task, there)
     main = found.get(run.resolve().name) or next((found[name] for name in found if name != "graph"), None) or next(iter(found.values()))
     in_order = [main, *(document for document in found.values() if document is not main)]
     merged = {**main, "rows": [row for document in in_order for row in document["rows"]]}
@@ -151,12 +159,12 @@ def markdown(results: Row, examples: dict[str, list[Row]]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def write_report(run: Path | str) -> Row:
-    """Read a run folder and write the four files of its report into it; returns the merged results."""
+def write_report(run: Path | str, only: Sequence[str] = ()) -> Row:
+    """Read a run folder and write the four files of its report into it; returns the merged results (of the tasks in `only`)."""
     from .report_html import page
 
     run = Path(run)
-    results, predictions, examples = read_run(run)
+    results, predictions, examples = read_run(run, only)
     logs = [(str(path.parent.relative_to(run)), path) for path in sorted(run.rglob("metrics.jsonl"))]
     curves = {name: [row for _, row in read_jsonl(path) if {"step", "loss"} <= row.keys()] for name, path in logs}
     write_json(run / "results.json", results)
@@ -171,8 +179,10 @@ def report(parser: argparse.ArgumentParser) -> None:
     """Arguments of `meg report`."""
     parser.add_argument("folder", metavar="RUN_DIR", type=Path, help="a run folder with evaluation/*/results.json")
 
+    parser.add_argument("--task", action="append", default=[], metavar="TASK", help="only this evaluation; may be repeated (default: all)")
+
     def run(args: argparse.Namespace) -> Row:
-        results = write_report(args.folder)
+        results = write_report(args.folder, args.task)
         return {**results, "text": terminal(results)}
 
     parser.set_defaults(run=run)

@@ -14,16 +14,29 @@ from typing import Any
 from ..errors import InputError
 from ..files import existing, read_json, read_jsonl, whole, write_json
 from ..settings import settings
+from ..stages import code_digest
 from .recipes import Recipe
 
 log = logging.getLogger("meg")
 REFERENCE = "base.json"
 
 
+def base_reference(folder: Path) -> tuple[str, str | None] | None:
+    """(model, revision) that a base folder refers to, or None when the folder holds the weights itself.
+
+    The model is an absolute folder, without a revision, or a Hub id with the commit that was checked.
+    """
+    existing(folder, "base", "Make it with `meg train base`.")
+    if not (folder / REFERENCE).is_file():
+        return None
+    row = read_json(folder / REFERENCE)
+    return row["model"], row.get("revision")
+
+
 def base_model(folder: Path) -> str | None:
     """The model that a base folder refers to, or None when the folder holds the weights itself."""
-    existing(folder, "base", "Make it with `meg train base`.")
-    return read_json(folder / REFERENCE)["model"] if (folder / REFERENCE).is_file() else None
+    reference = base_reference(folder)
+    return reference[0] if reference else None
 
 
 def corpus(graph: Path, instructions: Path) -> list[str]:
@@ -44,15 +57,19 @@ def corpus(graph: Path, instructions: Path) -> list[str]:
 
 def make_base(partial: Path, args: Namespace, recipe: Recipe) -> dict[str, Any]:
     """Fill the stage's folder (see `meg train base`)."""
-    from ..models.base import check_base, train_base
+    from ..models.base import check_base, read_config, train_base
 
     if args.model:
         check_base(args.model)
-        write_json(partial / REFERENCE, {"model": args.model})
-        return {"model": args.model}
+        if Path(args.model).is_dir():
+            reference = {"model": str(Path(args.model).absolute()), "revision": None}
+        else:
+            reference = {"model": args.model, "revision": getattr(read_config(args.model), "_commit_hash", None)}
+        write_json(partial / REFERENCE, reference)
+        return reference
     texts = corpus(args.graph, args.instructions)
     options = {**asdict(recipe.base), "seed": args.seed}
-    key = hashlib.sha256(json.dumps([args.family, options, texts]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([args.family, options, texts, code_digest("models")]).encode()).hexdigest()[:16]
     cached = Path(settings()["CKPT_DIR"]) / "base" / f"{args.family}-{key}"
     result: dict[str, Any] = {"cached": cached.is_dir()}
     if not cached.is_dir():

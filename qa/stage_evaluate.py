@@ -62,20 +62,23 @@ def evaluation_stage(
 ) -> dict[str, Any]:
     """Evaluate one checkpoint on one task under every condition."""
     kg, embeddings = knowledge(args)
-    model = checkpoint(args.checkpoint, embeddings, "auto")
-    others = {name: checkpoint(folder, embeddings, "auto") for name, folder in trained.items()}
     examples, rule = load_examples(args, recipe, data, kg, args.split)
     examples = _limited(examples, args.limit, args.seed)
     groups = torch.from_numpy(np.unique(np.asarray(kg.types, dtype=str), return_inverse=True)[1])
-    todo = conditions(model, torch.from_numpy(embeddings.vectors), groups, controls, others, args.seed)
-    names = question_names(args.task, recipe)
-    rows, predictions, shown, relations = [], [], [], []
-    for condition, with_names, scores, table, predicted in evaluate_conditions(todo, examples, names, args.task, recipe.eval_batch):
-        rows += table
-        predictions += predicted
-        if condition.name == "true":
-            shown = answered_examples(kg, examples, scores)
-            relations += _per_relation(examples, predicted, with_names)
+    vectors, names = torch.from_numpy(embeddings.vectors), question_names(args.task, recipe)
+    rows, predictions, shown, relations, bases = [], [], [], [], []
+    for folder in (args.checkpoint, *trained.values()):  # one at a time: a large model is in memory once
+        model = checkpoint(folder, embeddings, "auto")
+        bases.append(model.config.base or "embedded")
+        todo = conditions(model, vectors, groups, controls, args.seed)
+        results_of = evaluate_conditions(todo, examples, names, args.task, recipe.eval_batch, recipe.phase(args.task).max_length)
+        for condition, with_names, scores, table, predicted in results_of:
+            rows += table
+            predictions += predicted
+            if folder == args.checkpoint and condition is todo[0]:
+                shown = answered_examples(kg, examples, scores)
+                relations += _per_relation(examples, predicted, with_names)
+        del model, todo, results_of, condition  # each of them holds the model
     if args.task == "graph" and embeddings.meta.get("score") == "cosine":
         rows += rows_of("oracle", False, examples, oracle(examples, unit_vectors(embeddings)), args.task)[0]
     for row in predictions:
@@ -88,7 +91,7 @@ def evaluation_stage(
         "graph": kg.stats(),
         "checkpoint": str(args.checkpoint),
     }
-    results = {"task": args.task, "split": args.split, "model": model.config.base or "embedded", "seed": args.seed,
+    results = {"task": args.task, "split": args.split, "model": bases[0], "seed": args.seed,
                "settings": settings, "versions": versions(), "rows": rows, "per_relation": relations}  # fmt: skip
     write_json(partial / "results.json", results)
     write_jsonl(partial / "predictions.jsonl", predictions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,6 @@ def check_embeddings(model: MEGModel, embeddings: ConceptEmbeddings) -> None:
         )
 
 
-def _save(model: MEGModel, partial: Path) -> None:
-    metrics = (partial / "metrics.jsonl").read_bytes() if (partial / "metrics.jsonl").is_file() else b""
-    model.save_pretrained(partial)
-    (partial / "metrics.jsonl").write_bytes(metrics)
-
-
 def vocabulary_stage(partial: Path, args: Namespace, recipe: Recipe) -> dict[str, Any]:
     """Phase I: a new MEG model on the base, aligned on vocabulary instructions."""
     set_seed(args.seed)
@@ -65,7 +60,8 @@ def vocabulary_stage(partial: Path, args: Namespace, recipe: Recipe) -> dict[str
     language_model, tokenizer = open_base(reference or args.base)
     config = MEGConfig(
         base=reference, d_kg=embeddings.dim, mapping=recipe.mapping, adapter=recipe.adapter, lora_r=recipe.lora_r,
-        lora_alpha=recipe.lora_alpha, lora_dropout=recipe.lora_dropout, scoring=recipe.scoring, embeddings=embeddings.meta.get("graph"),
+        lora_alpha=recipe.lora_alpha, lora_dropout=recipe.lora_dropout, scoring=recipe.scoring,
+        placement=recipe.placement, embeddings=embeddings.meta.get("graph"),
     )  # fmt: skip
     model = MEGModel.create(language_model, tokenizer, config)
     rows = [row for _, row in read_jsonl(existing(args.instructions / "vocabulary.jsonl", "vocabulary instructions"))]
@@ -73,7 +69,7 @@ def vocabulary_stage(partial: Path, args: Namespace, recipe: Recipe) -> dict[str
         rows += [row for _, row in read_jsonl(existing(args.instructions / "extended.jsonl", "extended instructions"))]
     index = {concept: row for row, concept in enumerate(kg.ids)}
     result = train_vocabulary(model, rows, torch.from_numpy(embeddings.vectors), index, recipe.vocabulary, partial, args.seed)
-    _save(model, partial)
+    model.save_pretrained(partial)
     return {**result, "instructions": len(rows)}
 
 
@@ -82,7 +78,8 @@ def load_examples(args: Namespace, recipe: Recipe, data: Path, kg: KnowledgeGrap
     read = TASKS[args.task](existing(data, "data", "Give --data, or set BASE_DATA_DIR."), split, args.seed)
     if not read.questions:
         raise InputError(f"{args.task}: no {split} questions in {data}.")
-    return ground(read.questions, kg, max_concepts=recipe.max_concepts, max_option_concepts=recipe.max_option_concepts), read.rule
+    limits = {"max_concepts": recipe.max_concepts, "max_option_concepts": recipe.max_option_concepts}
+    return ground(read.questions, kg, placement=MEGConfig.load(args.checkpoint).placement, **limits), read.rule
 
 
 def question_names(task: str, recipe: Recipe) -> tuple[str, ...]:
@@ -95,6 +92,7 @@ def questions_stage(partial: Path, args: Namespace, recipe: Recipe, data: Path) 
     set_seed(args.seed)
     kg, embeddings = knowledge(args)
     model = checkpoint(args.checkpoint, embeddings)
+    model.config = replace(model.config, control=args.control)
     examples, rule = load_examples(args, recipe, data, kg, "train")
     names = question_names(args.task, recipe)
     result = train_questions(
@@ -107,5 +105,5 @@ def questions_stage(partial: Path, args: Namespace, recipe: Recipe, data: Path) 
         names=names,
         control=args.control,
     )
-    _save(model, partial)
+    model.save_pretrained(partial)
     return {**result, "split": rule}

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +28,8 @@ from ..errors import InputError
 from ..mapping.losses import back_translation, nt_xent
 from ..models.meg import MEGModel
 from ..models.prompts import MARKER, Concepts, Encoded
-from .data import DROP, DROP_QUESTION, KEEP, Batches, plan_batches, training_group
+from .controls import DROP, DROP_QUESTION, KEEP
+from .data import Batches, plan_batches, training_group
 from .encoding import PromptEncoder
 from .grounding import Example
 from .recipes import Phase
@@ -69,9 +72,10 @@ class Trainee(nn.Module):
 
     accepts_loss_kwargs = True
 
-    def __init__(self, meg: MEGModel, temperature: float) -> None:
+    def __init__(self, meg: MEGModel, temperature: float, parts: int = 1) -> None:
         super().__init__()
-        self.meg, self.temperature = meg, temperature
+        # The LM loss comes divided by the labels of the whole step; the mapping loss is a mean of one of its `parts`.
+        self.meg, self.temperature, self.parts = meg, temperature, parts
 
     def forward(
         self, name_ids: Tensor | None = None, name_mask: Tensor | None = None, num_items_in_batch: Any = None, **batch: Tensor
@@ -79,7 +83,9 @@ class Trainee(nn.Module):
         """{"loss"}: the LM loss, plus the mapping loss when `name_ids` (B, L) and `name_mask` (B, L) are given."""
         loss = self.meg(**batch, num_items_in_batch=num_items_in_batch, answers_only=True).loss
         if name_ids is not None and name_mask is not None:
-            loss = loss + self.mapping_loss(batch["prefix"][:, 0], name_ids, name_mask)
+            alone = batch["prefix_mask"].sum(1) == 1  # rows of several concepts name no single one
+            if alone.any():
+                loss = loss + self.mapping_loss(batch["prefix"][alone, 0], name_ids[alone], name_mask[alone]) / self.parts
         return {"loss": loss}
 
     def mapping_loss(self, x: Tensor, name_ids: Tensor, name_mask: Tensor) -> Tensor:
@@ -108,10 +114,15 @@ class VocabularyBatches(Batches):
         return {**super().__getitem__(number), "name_ids": padded, "name_mask": mask}
 
 
+def processes() -> int:
+    """Processes that train together (torchrun), 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _arguments(phase: Phase, steps: int, folder: str, seed: int) -> TrainingArguments:
     gpu = torch.cuda.is_available()
     warmup = phase.warmup if phase.warmup < 1 else min(phase.warmup, max(steps // 4, 1))
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=folder, max_steps=steps, per_device_train_batch_size=1, gradient_accumulation_steps=phase.accumulation,
         learning_rate=phase.lr, lr_scheduler_type=phase.schedule, warmup_steps=warmup,
         weight_decay=phase.weight_decay, adam_beta1=phase.betas[0], adam_beta2=phase.betas[1], max_grad_norm=phase.clip,
@@ -119,13 +130,17 @@ def _arguments(phase: Phase, steps: int, folder: str, seed: int) -> TrainingArgu
         report_to="none", save_strategy="no", logging_steps=10, disable_tqdm=True, dataloader_pin_memory=gpu,
         logging_nan_inf_filter=False,  # a loss that is not finite must show in the mean
     )  # fmt: skip
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # one process drives one GPU; several need torchrun, and DataParallel would split our batches
+    return arguments
 
 
 def _fit(model: MEGModel, batches: Dataset, phase: Phase, stage: str, out: Path, seed: int) -> dict[str, Any]:
-    steps = max(1, len(batches) // phase.accumulation)  # type: ignore[arg-type]
+    parts = phase.accumulation * processes()
+    steps = max(1, math.ceil(len(batches) / parts))  # type: ignore[arg-type]
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(
-            model=Trainee(model, phase.temperature), args=_arguments(phase, steps, scratch, seed), train_dataset=batches,
+            model=Trainee(model, phase.temperature, parts), args=_arguments(phase, steps, scratch, seed), train_dataset=batches,
             data_collator=lambda items: items[0], callbacks=[_Metrics(stage, out / "metrics.jsonl")],
         )  # fmt: skip
         for callback in (PrinterCallback, ProgressCallback):
@@ -142,10 +157,10 @@ def _fit(model: MEGModel, batches: Dataset, phase: Phase, stage: str, out: Path,
 
 
 def _steps(phase: Phase, examples: int) -> int:
-    """Micro-batches of the phase (optimizer steps x accumulation)."""
+    """Batches of the phase over all processes: those of fixed steps, or of the epochs."""
     if phase.steps is not None:
-        return phase.steps * phase.accumulation
-    return max(phase.accumulation, int(np.ceil(examples * (phase.epochs or 1) / phase.batch)))
+        return phase.steps * phase.accumulation * processes()
+    return math.ceil(examples * (phase.epochs or 1) / phase.batch)
 
 
 def train_vocabulary(
@@ -154,13 +169,18 @@ def train_vocabulary(
     """Phase I on rows {"instruction", "answer", "concept" or "concepts"} (`meg kg instructions`); writes metrics to `out`."""
     flat = []
     for row in rows:
+        concepts = row.get("concepts") or [row.get("concept")]
+        unknown = [c for c in concepts if c not in index]
+        if unknown or not {"instruction", "answer"} <= row.keys():
+            what = f"its concept {unknown[0]!r} is not in this graph" if unknown else "it has no instruction and answer"
+            raise InputError(f"instruction {row.get('id')!r} cannot be used: {what}. Use what `meg kg instructions` wrote for this graph.")
         before, _, after = row["instruction"].partition(MARKER)
-        concepts = row.get("concepts") or [row["concept"]]
         flat.append(([before, Concepts(tuple(index[c] for c in concepts)), after], row["answer"]))
     encoder = PromptEncoder(model.tokenizer, model.config.tokens_per_concept, phase.max_length)
     plan = plan_batches([len(flat)], phase.batch, _steps(phase, len(flat)), seed)
     kind = VocabularyBatches if phase.compound else Batches
-    return _fit(model, kind(lambda _, i: [encoder(*flat[i])], plan, model, vectors), phase, "vocabulary", out, seed)
+    result = _fit(model, kind(lambda _, i: [encoder(*flat[i])], plan, model, vectors), phase, "vocabulary", out, seed)
+    return {**result, "cut": encoder.cut}
 
 
 def train_questions(
@@ -185,4 +205,4 @@ def train_questions(
     plan = plan_batches([len(usable)] * len(names), phase.batch, _steps(phase, len(usable) * len(names)), seed)
     stage = "questions" if control is None else f"questions {control}"
     result = _fit(model, Batches(groups, plan, model, vectors), phase, stage, out, seed)
-    return {**result, "questions": len(usable), "without_answer": len(examples) - len(usable)}
+    return {**result, "questions": len(usable), "without_answer": len(examples) - len(usable), "cut": encoder.cut}

@@ -48,9 +48,15 @@ done
 [ -n "${FAMILY:-}" ] && [ -n "${DATASET:-}" ] || fail "FAMILY and DATASET are not set. Start one of scripts/*/*.sh instead."
 [ ${#sources[@]} = 0 ] || [ -z "$graph" ] || fail "--source and --graph exclude each other: build a graph, or use one."
 case $NPROC in '' | *[!0-9]* | 0) fail "NPROC=$NPROC: a number of processes, 1 or more, is needed." ;; esac
+case $SEED in
+  *[!0-9]* | ???????????*) fail "SEED=$SEED: a whole number from 0 to 4294967295 is needed." ;;
+  *) [ "$SEED" -le 4294967295 ] || fail "SEED=$SEED: a whole number from 0 to 4294967295 is needed." ;;
+esac
+[ ! -d "$MODEL" ] || MODEL=$(CDPATH='' cd -- "$MODEL" && pwd)
 
 R=$OUTPUT_DIR/$FAMILY/$DATASET
 embeddings=$R/embeddings.h5
+evaluated=() # --task T of every evaluation of this job, for the report
 
 show() { printf '+' && printf ' %q' "$@" && echo; }
 
@@ -59,18 +65,23 @@ meg() { # print one command and run it
     set -- torchrun --nproc_per_node "$NPROC" -m meg.cli "$@"
   else
     set -- meg "$@"
+    [ "$2" != train ] || local -x CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-0} # one training process, one GPU
   fi
   show "$@"
   [ -n "$dry" ] || "$bin/$1" "${@:2}"
 }
 trained() { meg "$@" ${recipe[@]+"${recipe[@]}"} --seed "$SEED"; } # a command with a recipe and a seed
 learn() { trained train qa --graph "$graph" --embeddings "$embeddings" "$@"; }
-measure() { trained evaluate --graph "$graph" --embeddings "$embeddings" "$@"; }
+measure() { # measure TASK [flags]
+  evaluated+=(--task "$1")
+  trained evaluate --graph "$graph" --embeddings "$embeddings" --task "$@"
+}
 
 prepare() { # graph, instructions, concept embeddings, base model and phase I; $@: more flags of phase I
-  local model=()
+  local model=() check=()
   [ -z "$MODEL" ] || model=(--model "$MODEL")
-  meg doctor --family "$FAMILY" ${model[@]+"${model[@]}"} ${recipe[@]+"${recipe[@]}"}
+  [ -z "$controls" ] || check=(--controls "$controls")
+  trained doctor --family "$FAMILY" ${model[@]+"${model[@]}"} ${check[@]+"${check[@]}"}
   if [ -z "$graph" ]; then
     [ ${#sources[@]} -gt 0 ] || sources=(sample:)
     graph=$R/graph
@@ -82,33 +93,33 @@ prepare() { # graph, instructions, concept embeddings, base model and phase I; $
   trained train vocabulary --base "$R/base" --graph "$graph" --embeddings "$embeddings" --instructions "$R/instructions" --out "$R/phase1" "$@"
 }
 
-study() { # study TASK FROM TO [--data PATH]: phase II on a task, its control without a prefix, and the evaluation
-  local task=$1 from=$2 to=$3 without=$R/controls/$1_no_prefix
-  shift 3
+study() { # study TASK FROM CONTROL_FROM TO [--data PATH]: phase II on a task, its control without a prefix, and the evaluation
+  local task=$1 from=$2 control_from=$3 to=$4 without=$R/controls/$1_no_prefix
+  shift 4
   if [ -n "${BASELINE:-}" ]; then
     learn --checkpoint "$from" --task "$task" "$@" --control no_prefix --out "$to"
-    measure --checkpoint "$to" --task "$task" "$@" --controls "${controls:-none}" --out "$R/evaluation/$task"
+    measure "$task" --checkpoint "$to" "$@" --controls "${controls:-none}" --out "$R/evaluation/$task"
   else
     learn --checkpoint "$from" --task "$task" "$@" --out "$to"
-    learn --checkpoint "$from" --task "$task" "$@" --control no_prefix --out "$without"
-    measure --checkpoint "$to" --task "$task" "$@" --controls "${controls:-all}" --trained "no_prefix=$without" --out "$R/evaluation/$task"
+    learn --checkpoint "$control_from" --task "$task" "$@" --control no_prefix --out "$without"
+    measure "$task" --checkpoint "$to" "$@" --controls "${controls:-all}" --trained "no_prefix=$without" --out "$R/evaluation/$task"
   fi
 }
 
 answer() { # answer TASK FOLDER: the whole path to a checkpoint that answers a task's questions, whose files are in FOLDER
-  local data=$BASE_DATA_DIR/qa/$2 from=$R/phase1 reading=$R/meg
+  local data=$BASE_DATA_DIR/qa/$2 from=$R/phase1 control_from=$R/phase1 reading=$R/meg
   prepare
   [ ! -d "$data" ] || reading=$R/reading
   if [ -z "$MODEL" ] || [ ! -d "$data" ]; then
-    study graph "$from" "$reading" --data "$R/instructions"
-    from=$reading
+    study graph "$from" "$control_from" "$reading" --data "$R/instructions"
+    from=$reading control_from=$R/controls/graph_no_prefix
   fi
   if [ -d "$data" ]; then
-    study "$1" "$from" "$R/meg"
+    study "$1" "$from" "$control_from" "$R/meg"
   else
     echo "no files of $1 under $data: questions generated from the graph take their place"
   fi
-  meg report "$R"
+  meg report "$R" "${evaluated[@]}"
 }
 
 ready() { # ready RUN: is there a checkpoint of another run to evaluate? Asked before anything is set up
@@ -125,8 +136,8 @@ transfer() { # transfer RUN: the checkpoint of another run on the medical subjec
   for control in graph_no_prefix "$1_no_prefix"; do # the later one is the nearer one
     [ ! -d "$run/controls/$control" ] || with=(--trained "no_prefix=$run/controls/$control")
   done
-  measure --checkpoint "$run/meg" --task mmlu_medical --controls "${controls:-all}" ${with[@]+"${with[@]}"} --out "$R/evaluation/mmlu_medical"
-  meg report "$R"
+  measure mmlu_medical --checkpoint "$run/meg" --controls "${controls:-all}" ${with[@]+"${with[@]}"} --out "$R/evaluation/mmlu_medical"
+  meg report "$R" "${evaluated[@]}"
 }
 
 job() {

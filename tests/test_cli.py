@@ -6,6 +6,7 @@ import argparse
 import ast
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import types
@@ -14,6 +15,7 @@ import pytest
 
 from meg import __version__, cli
 from meg.errors import InputError
+from meg.files import whole
 
 
 @pytest.fixture
@@ -83,7 +85,9 @@ def test_every_command_has_help_and_the_common_flags(name, capsys):
         ([], "a command is needed"),
         (["report"], "RUN_DIR"),
         (["report", "x", "--speed", "3"], "--speed"),
-        (["report", "x", "--seed", "three"], "--seed"),
+        (["report", "x", "--seed", "three"], "--seed: 'three' is not a whole number from 0 to 4294967295"),
+        (["report", "x", "--seed", "-1"], "--seed"),
+        (["report", "x", "--seed", str(2**32)], "--seed: '4294967296' is not a whole number"),
         (["report", "no/such/folder"], "run folder not found: no/such/folder"),
     ],
 )
@@ -116,9 +120,9 @@ def test_text_of_a_result_is_what_people_see(run_as, capsys):
 
 
 def test_seed_comes_from_the_flag_or_the_settings(run_as, capsys):
-    assert run_as(lambda args: {"seed": args.seed}, "--seed", "7") == 0
+    assert run_as(lambda args: {"seed": args.seed}, "--seed", str(2**32 - 1)) == 0
     assert run_as(lambda args: {"seed": args.seed}) == 0
-    assert capsys.readouterr().out == f"seed: 7\nseed: {int(cli.settings()['SEED'])}\n"
+    assert capsys.readouterr().out == f"seed: {2**32 - 1}\nseed: {int(cli.settings()['SEED'])}\n"
 
 
 def test_exit_codes_of_failures(run_as, capsys, monkeypatch):
@@ -133,6 +137,19 @@ def test_exit_codes_of_failures(run_as, capsys, monkeypatch):
     monkeypatch.setenv("MEG_DEBUG", "1")
     assert run_as(failing(InputError("wrong"))) == 2
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_stage_as_ctrl_c_does(run_as, capsys, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(args):
+        with whole(tmp_path / "out") as partial:
+            partial.write_text("half")
+            signal.raise_signal(signal.SIGTERM)
+
+    assert run_as(run) == 143
+    assert capsys.readouterr().err.startswith("meg: interrupted")
+    assert list(tmp_path.iterdir()) == [] and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_only_the_first_process_prints(run_as, capsys, monkeypatch):

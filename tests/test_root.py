@@ -47,6 +47,35 @@ def test_whole_folder_replaces_the_old_one(tmp_path):
     assert names_in(out) == {"second"} and names_in(tmp_path) == {"folder"}
 
 
+@pytest.mark.parametrize("error", [OSError("disk"), KeyboardInterrupt()])
+def test_old_folder_is_put_back_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch, error):
+    out, rename = tmp_path / "folder", Path.rename
+    out.mkdir()
+    (out / "old").write_text("old")
+
+    def second_fails(self, target):
+        if self.name.endswith(".partial"):
+            raise error
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", second_fails)
+    with pytest.raises(type(error)), files.whole(out) as partial:
+        partial.mkdir()
+    assert names_in(out) == {"old"} and names_in(tmp_path) == {"folder"}
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(5, "Input/output error")])
+def test_a_file_that_cannot_be_opened_is_an_input_error(tmp_path, monkeypatch, error):
+    (tmp_path / "a.jsonl").write_text("{}")
+
+    def refuse(self, *args, **more):
+        raise error
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=rf"a\.jsonl cannot be read: {error.strerror}"):
+        list(files.read_jsonl(tmp_path / "a.jsonl"))
+
+
 def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write to"):
@@ -125,6 +154,28 @@ def test_stage_is_skipped_until_something_changes(tmp_path, folder):
     (out / "out.txt" if folder else out).write_text("changed by hand")
     assert not run(seed=1)["skipped"] and work.runs == 5
     assert not stages.run_stage("demo", out, work, inputs={"given": given}, settings={"seed": 1}, folder=folder, force=True)["skipped"]
+
+
+def test_changed_code_of_a_room_makes_a_stage_stale(tmp_path, monkeypatch):
+    room, work = tmp_path / "package" / "kg", Work()
+    (room / "below").mkdir(parents=True)
+    (room / "below" / "a.py").write_text("x = 1\n")
+    monkeypatch.setattr(stages, "__file__", str(tmp_path / "package" / "stages.py"))
+
+    def skipped() -> bool:
+        stages.code_digest.cache_clear()
+        return stages.run_stage("demo", tmp_path / "out", work, code=("kg",))["skipped"]
+
+    try:
+        assert not skipped() and skipped()
+        (room / "table.tsv").write_text("not code")
+        assert skipped()
+        (room / "below" / "a.py").write_text("x = 2\n")
+        assert not skipped() and skipped()
+        (room / "below" / "a.py").rename(room / "b.py")
+        assert not skipped()
+    finally:
+        stages.code_digest.cache_clear()
 
 
 def test_stage_hashes_input_folders_without_their_manifest(tmp_path):

@@ -27,7 +27,7 @@ JOBS = {
 }
 PHASE_1 = ["doctor", "kg build", "kg instructions", "kg embed", "train base", "train vocabulary"]
 STUDY = ["train qa", "train qa", "evaluate"]
-NAMES = ("MODEL", "NPROC", "SEED", "BASE_DATA_DIR", "OUTPUT_DIR", "CKPT_DIR", "LOGS_DIR", "MEG_ROOT", "VIRTUAL_ENV")
+NAMES = ("MODEL", "NPROC", "SEED", "BASE_DATA_DIR", "OUTPUT_DIR", "CKPT_DIR", "LOGS_DIR", "MEG_ROOT", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES")
 
 
 def start(script: Path, *flags: str, cwd: Path, **names: str) -> subprocess.CompletedProcess[str]:
@@ -103,6 +103,9 @@ def test_with_data_the_small_model_reads_the_graph_first(tmp_path):
     run = "runs/llama/medqa_usmle"
     assert flag(words[6], "--out") == f"{run}/reading" == flag(words[9], "--checkpoint")
     assert flag(words[9], "--out") == f"{run}/meg" == flag(words[11], "--checkpoint")
+    assert flag(words[7], "--checkpoint") == f"{run}/phase1"
+    assert flag(words[10], "--checkpoint") == f"{run}/controls/graph_no_prefix" == flag(words[7], "--out")
+    assert words[12] == ["report", run, "--task", "graph", "--task", "medqa_usmle"]
 
 
 def test_a_model_of_the_users_goes_from_phase_1_to_the_task(tmp_path):
@@ -112,7 +115,14 @@ def test_a_model_of_the_users_goes_from_phase_1_to_the_task(tmp_path):
     words = commands(out)
     assert flag(words[0], "--model") == flag(words[4], "--model") == "hub/some-model"
     assert [flag(w, "--task") for w in words[6:9]] == ["pubmedqa"] * 3
-    assert flag(words[6], "--checkpoint").endswith("/phase1")
+    assert flag(words[6], "--checkpoint").endswith("/phase1") and flag(words[7], "--checkpoint").endswith("/phase1")
+    assert words[9][2:] == ["--task", "pubmedqa"]
+
+
+def test_a_models_folder_is_made_absolute(tmp_path):
+    (tmp_path / "my model").mkdir()
+    out = start(job("llama", "train_meg_umls"), "--dry-run", cwd=tmp_path, MODEL="my model").stdout
+    assert flag(commands(out)[0], "--model") == flag(commands(out)[4], "--model") == str(tmp_path / "my model")
 
 
 def test_baseline_never_gets_a_prefix(tmp_path):
@@ -137,7 +147,8 @@ def test_flags_reach_the_stages(tmp_path):
     assert words[1][2:4] == ["tsv:a b.tsv", "sample:"]
     assert all(flag(w, "--recipe") == "smoke" for w in words if w[0] in ("train", "evaluate"))
     assert all(flag(w, "--seed") == "3" for w in words if w[0] in ("train", "evaluate") or w[1] in ("embed", "instructions"))
-    assert flag(words[8], "--controls") == "none,zero"
+    assert flag(words[8], "--controls") == flag(words[0], "--controls") == "none,zero"
+    assert flag(words[0], "--seed") == "3" and flag(words[0], "--recipe") == "smoke"
     out = start(script, "--dry-run", "--graph", "my graph", cwd=tmp_path, SEED="5").stdout
     assert "kg build" not in stages(out)
     assert all(flag(w, "--graph") == "my graph" for w in commands(out) if "--graph" in w)
@@ -159,6 +170,9 @@ def test_several_processes_train_under_torchrun(tmp_path):
         (["--seed"], {}, "--seed needs a value"),
         (["--source", "sample:", "--graph", "g"], {}, "exclude each other"),
         ([], {"NPROC": "two"}, "NPROC=two"),
+        (["--seed", "-1"], {}, "SEED=-1: a whole number"),
+        (["--seed", "4294967296"], {}, "SEED=4294967296: a whole number"),
+        ([], {"SEED": "99999999999999999999"}, "SEED=9999"),
     ],
 )
 def test_bad_flags_exit_2_before_anything_is_set_up(flags, names, said, tmp_path):
@@ -177,7 +191,7 @@ def test_evaluation_job_names_the_run_it_needs(tmp_path):
     done = start(job("mistral", "run_eval_mmlu_medical_from_medqa"), cwd=tmp_path, **names)
     assert done.returncode == 2 and "no MMLU files" in done.stderr
     out = start(job("mistral", "run_eval_mmlu_medical_from_medqa"), "--dry-run", cwd=tmp_path, OUTPUT_DIR=str(tmp_path)).stdout
-    assert stages(out) == ["evaluate", "report"]
+    assert stages(out) == ["evaluate", "report"] and commands(out)[1][2:] == ["--task", "mmlu_medical"]
     assert flag(commands(out)[0], "--trained") == f"no_prefix={tmp_path}/mistral/medqa_usmle/controls/graph_no_prefix"
 
 
@@ -186,7 +200,9 @@ def fake_environment(tmp_path):
     """An active environment whose `meg` prints its arguments and fails as told, already set up as far as _setup.sh can see."""
     env = tmp_path / "env"
     (env / "bin").mkdir(parents=True)
-    (env / "bin/meg").write_text('#!/usr/bin/env bash\necho "ran $1 $2"\n[ "$1 $2" != "$FAIL_AT" ] || exit 3\n')
+    (env / "bin/meg").write_text(
+        '#!/usr/bin/env bash\necho "ran $1 $2 GPU=${CUDA_VISIBLE_DEVICES:-all}"\n[ "$1 $2" != "$FAIL_AT" ] || exit 3\n'
+    )
     (env / "bin/meg").chmod(0o755)
     sums = subprocess.run(
         "cat pyproject.toml constraints.txt | cksum", shell=True, cwd=ROOT, capture_output=True, text=True, check=True
@@ -208,10 +224,24 @@ def test_stages_run_in_order_and_are_logged(fake_environment, tmp_path):
     assert (tmp_path / "logs/llama-medmcqa.log").read_text() == done.stdout
 
 
+def test_without_torchrun_a_training_stage_uses_one_gpu(fake_environment, tmp_path):
+    torchrun = Path(fake_environment["VIRTUAL_ENV"], "bin/torchrun")
+    torchrun.write_text('#!/usr/bin/env bash\necho "launched GPU=${CUDA_VISIBLE_DEVICES:-all}"\n')
+    torchrun.chmod(0o755)
+
+    def seen(**names: str) -> list[str]:
+        out = start(job("llama", "train_meg_umls"), cwd=tmp_path, FAIL_AT="", **fake_environment, **names).stdout
+        return [line.split("GPU=")[1] for line in out.splitlines() if "GPU=" in line]
+
+    assert seen() == ["all"] * 4 + ["0"] * 2  # doctor and the three commands about the graph, then the base and phase I
+    assert seen(CUDA_VISIBLE_DEVICES="2,3") == ["2,3"] * 6
+    assert seen(NPROC="2") == ["all"] * 4 + ["0", "all"]
+
+
 def test_a_failing_stage_ends_the_run_with_its_exit_code(fake_environment, tmp_path):
     done = start(job("llama", "run_medmcqa"), cwd=tmp_path, FAIL_AT="kg embed", **fake_environment)
     assert done.returncode == 3
-    assert done.stdout.splitlines()[-1] == "ran kg embed"
+    assert done.stdout.splitlines()[-1].startswith("ran kg embed")
 
 
 def test_setup_names_the_python_it_needs(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from meg import ConceptEmbeddings, InputError, KnowledgeGraph
-from meg.kg import commands
+from meg.kg import commands, training_commands
 
 
 def call(name, *words, seed=0):
@@ -45,6 +45,34 @@ def test_build_writes_a_graph_with_a_manifest_and_is_skipped_the_second_time(dat
     assert json.loads((out / "manifest.json").read_text())["stage"] == "kg build"
     second = call("build", f"sample:{data}", "--out", out)
     assert second["skipped"] is True and second["concepts"] == 120
+
+
+def test_build_depends_on_content_and_kind_not_on_how_the_path_is_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "facts.tsv").write_text("a\ttreats\tb\n")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "facts.tsv").write_text("c\ttreats\td\n")
+    first = call("build", "tsv:facts.tsv", "--out", "graph")
+    assert not first["skipped"] and first["concepts"] == 2
+    for same in (f"tsv:{tmp_path}/facts.tsv", "tsv:./more/../facts.tsv"):
+        assert call("build", same, "--out", "graph")["skipped"]
+    both = call("build", "tsv:facts.tsv", "tsv:more/facts.tsv", "--out", "graph")
+    assert not both["skipped"] and both["concepts"] == 4
+    (tmp_path / "more" / "facts.tsv").write_text("c\ttreats\te\n")
+    assert not call("build", "tsv:facts.tsv", "tsv:more/facts.tsv", "--out", "graph")["skipped"]
+
+
+def test_embed_writes_its_losses_after_the_vectors(graph, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_commands, "settings", lambda: {"CKPT_DIR": str(graph.parent / "kept")})
+    out, parser = tmp_path / "e.h5", argparse.ArgumentParser()
+    training_commands.embed(parser)
+    args = parser.parse_args(["--graph", str(graph), "--out", str(out), "--features", "hashing", "--dim", "8", "--steps", "3"])
+    args.seed = 0
+    assert not args.run(args)["skipped"] and ConceptEmbeddings.load(out).dim == 8
+    rows = [json.loads(line) for line in (tmp_path / "e.metrics.jsonl").read_text().splitlines()]
+    assert [(row["stage"], row["step"]) for row in rows] == [("embeddings", step) for step in (1, 2, 3)]
+    assert args.run(args)["skipped"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.h5", "e.manifest.json", "e.metrics.jsonl"]
 
 
 def test_build_refuses_what_it_cannot_do_and_leaves_other_folders_alone(data, tmp_path):

@@ -76,6 +76,12 @@ def test_singular(word, one):
     assert singular(word) == one
 
 
+def test_relevant_are_first_mentions_best_first():
+    text = "heart attacks, a biopsy, then a heart attack"
+    assert [(m.text, m.start, m.candidates[0].id) for m in LINKER.relevant(text, 5)] == [("biopsy", 17, "p1"), ("heart attacks", 0, "d3")]
+    assert [m.candidates[0].id for m in LINKER.relevant(text, 1)] == ["p1"] and LINKER.relevant("", 3) == []
+
+
 def test_save_and_load(tmp_path):
     LINKER.save(tmp_path / "linker")
     again = EntityLinker.load(tmp_path / "linker")

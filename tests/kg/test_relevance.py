@@ -4,7 +4,7 @@ import pytest
 
 from meg.kg.graph import KnowledgeGraph
 from meg.kg.link import Candidate, EntityLinker, Mention
-from meg.kg.relevance import joining, rank
+from meg.kg.relevance import joining, rank, spans
 from meg.kg.rows import GraphRows
 
 
@@ -35,6 +35,12 @@ def test_each_concept_once_with_its_best_mention_and_no_more_than_asked(kg: Know
 def test_rank_on_linked_text_does_not_depend_on_the_order_of_mentions(kg: KnowledgeGraph) -> None:
     mentions = EntityLinker(kg)("Acetylsalicylic acid against headache and fever, not warfarin")
     assert rank(mentions, kg, 10) == rank(mentions[::-1], kg, 10) and sorted(rank(mentions, kg, 10)) == [0, 1, 2, 3]
+
+
+def test_spans_are_the_first_mentions_of_the_rows_in_the_order_of_the_text(kg: KnowledgeGraph) -> None:
+    mentions = [mention(0, 4, ("b", 0.9)), mention(5, 9, ("a", 1.0), ("d", 1.0)), mention(10, 14, ("b", 1.0)), mention(15, 19)]
+    assert spans(mentions, kg, [0, 1]) == [(0, 4, 1), (5, 9, 0)] == spans(mentions, kg, [1, 0, 2])
+    assert spans(mentions, kg, [3]) == [] == spans([], kg, [0]) == spans(mentions, kg, [])
 
 
 def test_joining_lists_triplets_in_their_own_direction(kg: KnowledgeGraph) -> None:

@@ -55,9 +55,10 @@ def test_equals_the_slow_reference(kg: KnowledgeGraph, ties: bool, chunk: int) -
         assert result["mrr"] == pytest.approx((1 / ranks).mean(), rel=1e-9)
         for k in (1, 3, 10):
             assert result[f"hits@{k}"] == pytest.approx((ranks <= k).mean(), abs=1e-9)
-    assert sum(row["n"] for row in found["per_relation"].values()) == 20 and set(found["per_relation"]) <= set(kg.relations)
-    total = sum(row["mrr"] * row["n"] for row in found["per_relation"].values()) / 20
-    assert total == pytest.approx(found["typed"]["mrr"]) and found["part"] == "test"
+        per = result["per_relation"]
+        assert sum(row["n"] for row in per.values()) == 20 and set(per) <= set(kg.relations)
+        assert sum(row["mrr"] * row["n"] for row in per.values()) / 20 == pytest.approx(result["mrr"])
+    assert found["part"] == "test"
 
 
 def test_a_constant_encoder_is_no_better_than_chance(kg: KnowledgeGraph) -> None:

@@ -14,7 +14,7 @@ from meg.kg.store import ConceptEmbeddings
 from meg.models.answering import answer, option_scores
 from meg.models.packing import pack, prefix_of
 from meg.models.prompts import User, answer_ids, encode_chat
-from meg.models.questions import answers, question_prompts
+from meg.models.questions import answers, mentioned, question_prompts
 
 QUESTION, OPTIONS = "Which symptom is treated by aspirin?", ["headache", "fever", "no such thing"]
 
@@ -41,9 +41,11 @@ def model(request, tiny_meg):
 
 
 def one_by_one(model, rows: list[int], option_rows: list[list[int]], vectors: torch.Tensor) -> torch.Tensor:
-    """Each option's score from a sequence of its own."""
-    scoring = model.config.scoring
-    parts = question_prompts([User(QUESTION)], OPTIONS, scoring=scoring, concepts=rows, option_concepts=option_rows)
+    """Each option's score from a sequence of its own; with inline placement `rows` is the row of aspirin."""
+    scoring, at = model.config.scoring, QUESTION.index("aspirin")
+    inline = model.config.placement == "inline"
+    asked = mentioned(QUESTION, [(at, at + 7, row) for row in rows]) if inline else [User(QUESTION)]
+    parts = question_prompts(asked, OPTIONS, scoring=scoring, concepts=() if inline else rows, option_concepts=option_rows)
     scores = []
     for i, text in enumerate(OPTIONS if scoring == "yes_no" else answers(OPTIONS, scoring=scoring)):
         e = encode_chat(model.tokenizer, parts[i if scoring == "yes_no" else 0], None if scoring == "yes_no" else text)
@@ -58,7 +60,9 @@ def one_by_one(model, rows: list[int], option_rows: list[list[int]], vectors: to
     return torch.stack(scores)
 
 
-def test_probabilities_are_those_of_each_option_alone(model, linker, embeddings) -> None:
+@pytest.mark.parametrize("placement", ["inline", "list"])
+def test_probabilities_are_those_of_each_option_alone(model, linker, embeddings, placement: str, monkeypatch) -> None:
+    monkeypatch.setattr(model.config, "placement", placement)
     found = model.answer(QUESTION, OPTIONS, linker=linker, embeddings=embeddings)
     expected = one_by_one(model, [0], [[1], [2], []], torch.from_numpy(embeddings.vectors)).softmax(0)
     assert found.probabilities == pytest.approx(expected.tolist(), abs=1e-5)
@@ -93,14 +97,38 @@ def test_a_free_answer(tiny_meg, linker, embeddings) -> None:
     assert found == answer(model, QUESTION, linker=linker, embeddings=embeddings, max_new_tokens=5)
 
 
+@pytest.mark.parametrize(
+    ("placement", "asked"),
+    [
+        ("inline", "Is aspirin <1> good for headache <2>, or aspirin?"),
+        ("list", "Is aspirin good for headache, or aspirin?\nConcepts: <2><1>"),  # the longer mention first
+    ],
+)
+def test_a_free_question_is_read_with_its_concepts_where_they_belong(tiny_meg, linker, kg, placement: str, asked: str, monkeypatch) -> None:
+    model = tiny_meg("mistral", placement=placement, tokens_per_concept=2)
+    numbered = ConceptEmbeddings(list(kg.ids), np.repeat(np.arange(1.0, 4)[:, None], 16, 1))  # the vector tells the row
+    seen = []
+    monkeypatch.setattr(model, "generate", lambda **inputs: seen.append(inputs) or torch.tensor([[5]]))
+    model.answer("Is aspirin good for headache, or aspirin?", linker=linker, embeddings=numbered)
+    order = seen[0]["prefix"][0, :, 0].int().tolist()
+    said = model.tokenizer.decode(seen[0]["input_ids"][0])
+    for row in order:
+        said = said.replace(model.config.marker * 2, f"<{row}>", 1) if placement == "inline" else said
+    listed = "".join(f"<{row}>" for row in order)
+    said = said if placement == "inline" else said.replace(model.config.marker * 4, listed)
+    assert f"Question: {asked}" in said and model.config.marker not in said
+
+
 def test_what_cannot_be_answered_is_refused(tiny_meg, linker, embeddings) -> None:
     model = tiny_meg("mistral")
     with pytest.raises(InputError, match="the question is empty"):
         model.answer("  ", OPTIONS)
-    with pytest.raises(InputError, match="1 option given"):
+    with pytest.raises(InputError, match="1 options given; 2 to 10 are needed"):
         model.answer(QUESTION, ["one"])
-    with pytest.raises(InputError, match="0 option"):
+    with pytest.raises(InputError, match="0 options"):
         model.answer(QUESTION, [])
+    with pytest.raises(InputError, match="11 options given"):
+        model.answer(QUESTION, [str(i) for i in range(11)])
     wide = ConceptEmbeddings(embeddings.ids, np.ones((3, 17)))
     with pytest.raises(InputError, match="17 numbers a concept, the model reads 16"):
         model.answer(QUESTION, OPTIONS, linker=linker, embeddings=wide)

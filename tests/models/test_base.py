@@ -94,13 +94,24 @@ def test_base_that_cannot_be_had(tmp_path: Path, tiny, monkeypatch) -> None:
             check_base(place)
     model, tokenizer = tiny("llama")
     model.save_pretrained(tmp_path / "base")
-    with pytest.raises(InputError, match="tokenizer"):
-        open_base(tmp_path / "base")
+    for opening in (check_base, open_base):
+        with pytest.raises(InputError, match="tokenizer"):
+            opening(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
     monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1000})())
     for opening in (check_base, open_base):
         with pytest.raises(InputError, match="does not fit"):
             opening(tmp_path / "base")
+
+
+def test_a_slow_tokenizer_is_refused(tmp_path: Path, tiny, monkeypatch) -> None:
+    model, tokenizer = tiny("llama")
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert "weights" in check_base(tmp_path)
+    monkeypatch.setattr("meg.models.base.open_tokenizer", lambda place: type("Slow", (), {"is_fast": False})())
+    with pytest.raises(InputError, match="no fast tokenizer"):
+        check_base(tmp_path)
 
 
 def test_damaged_base(tmp_path: Path, tiny) -> None:
@@ -114,6 +125,8 @@ def test_damaged_base(tmp_path: Path, tiny) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(InputError, match="cannot be opened"):
         open_base(tmp_path)
+    with pytest.raises(InputError, match="holds no weights"):
+        check_base(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     for kind in ("bert", "t5"):
         (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": kind}))

@@ -17,6 +17,7 @@ def test_round_trip(tmp_path: Path) -> None:
     config = MEGConfig(
         d_kg=32, base="someone/model", base_identity={"hidden_size": 8}, mapping="mlp", mapping_settings={"layers": 2},
         tokens_per_concept=2, adapter="full", scoring="letter", embedding_scale=0.02, embeddings="abc",
+        placement="list", control="no_prefix",
     )  # fmt: skip
     config.save(tmp_path)
     assert MEGConfig.load(tmp_path) == config
@@ -30,6 +31,8 @@ def test_round_trip(tmp_path: Path) -> None:
         ({"mapping": "mpl"}, "Did you mean 'mlp'"),
         ({"adapter": "qlora"}, "Did you mean 'lora'"),
         ({"scoring": "yesno"}, "Did you mean 'yes_no'"),
+        ({"placement": "inlin"}, "Did you mean 'inline'"),
+        ({"control": "no_prefx"}, "Did you mean 'no_prefix'"),
         ({"tokens_per_concept": 0}, "tokens_per_concept"),
         ({"lora_r": 0}, "lora_r"),
         ({"lora_alpha": 0}, "lora_alpha"),
@@ -39,6 +42,12 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_checked_when_made(wrong: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
         MEGConfig(**{"d_kg": 16, **wrong})
+
+
+def test_concepts_stand_inline_and_nothing_is_taken_out_unless_said(tmp_path: Path) -> None:
+    write_json(tmp_path / NAME, {"d_kg": 3})
+    config = MEGConfig.load(tmp_path)
+    assert (config.placement, config.control) == ("inline", None)
 
 
 def test_load_errors(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from meg.models.prompts import Concepts, User
-from meg.models.questions import LETTERS, Mention, answers, question_prompts
+from meg.models.questions import LETTERS, Mention, answers, mentioned, question_prompts
 
 QUESTION = ("Which condition is treated by ", Mention("aspirin", 7), "?")
 OPTIONS = ["fever", "cough", "gout"]
@@ -59,7 +59,17 @@ def test_what_people_write_is_never_template_text() -> None:
 def test_a_mention_without_a_row_and_options_without_concepts_have_no_marker() -> None:
     for parts in question_prompts((Mention("aspirin", -1),), OPTIONS, scoring="yes_no"):
         assert not any(isinstance(p, Concepts) for p in parts)
-    assert text(question_prompts((Mention("aspirin", -1),), OPTIONS, scoring="yes_no")[0]) == "Question: aspirin \nIs this right? fever"
+    assert text(question_prompts((Mention("aspirin", -1),), OPTIONS, scoring="yes_no")[0]) == "Question: aspirin\nIs this right? fever"
+
+
+def test_mentions_split_the_users_text_and_lose_none_of_it() -> None:
+    said = "Aspirin for fever?"
+    parts = mentioned(said, [(12, 17, 3), (0, 7, 7)])
+    assert parts == [User(""), Mention("Aspirin", 7), User(" for "), Mention("fever", 3), User("?")]
+    assert text(question_prompts(parts, OPTIONS, scoring="yes_no")[0]) == "Question: Aspirin <7> for fever <3>?\nIs this right? fever"
+    assert mentioned(said, []) == [User(said)]
+    unknown = mentioned(said, [(12, 17, -1)])
+    assert text(question_prompts(unknown, OPTIONS, scoring="yes_no")[0]) == f"Question: {said}\nIs this right? fever"
 
 
 def test_as_many_groups_of_concepts_as_options() -> None:

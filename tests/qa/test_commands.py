@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,8 @@ def place(tmp_path_factory, tiny, tiny_meg):
     vectors(other, 16, folder / "other.h5")
     tiny_meg("mistral", adapter="full", embeddings=kg.fingerprint).save_pretrained(folder / "meg")
     tiny_meg("mistral", adapter="full", embeddings="somebody else's").save_pretrained(folder / "stranger")
+    tiny_meg("mistral", adapter="full", embeddings=kg.fingerprint, control="no_prefix").save_pretrained(folder / "no_prefix")
+    tiny_meg("mistral", adapter="full", embeddings="somebody else's", control="no_prefix").save_pretrained(folder / "strange_control")
     for family in ("mistral", "llama"):
         language_model, tokenizer = tiny(family)
         language_model.save_pretrained(folder / family)
@@ -121,7 +124,7 @@ def test_what_every_stage_refuses(place, capsys, command, changes, says) -> None
     [
         ({"embeddings": "narrow.h5"}, "the embeddings have 8 numbers a concept, the checkpoint reads 16"),
         ({"checkpoint": "stranger"}, "another graph than the checkpoint was trained with"),
-        ({"checkpoint": "nothing"}, "not a MEG model"),
+        ({"checkpoint": "nothing"}, "nothing"),
         ({"checkpoint": "mistral"}, "not a MEG model"),
         ({"checkpoint": "a_file"}, "not a MEG model"),
         ({"task": "medqa_usml"}, "Did you mean 'medqa_usmle'"),
@@ -152,7 +155,9 @@ def test_what_evaluation_refuses(place, capsys, changes, says) -> None:
 
 def test_a_trained_control_that_is_no_checkpoint(place, capsys) -> None:
     assert "not a MEG model" in refused(place, capsys, evaluate(place, trained=f"x={place / 'llama'}"))
-    assert "another graph" in refused(place, capsys, evaluate(place, trained=f"x={place / 'stranger'}"))
+    assert "was not trained as the control 'no_prefix'" in refused(place, capsys, evaluate(place, trained=f"no_prefix={place / 'meg'}"))
+    assert "was not trained as the control 'x'" in refused(place, capsys, evaluate(place, trained=f"x={place / 'no_prefix'}"))
+    assert "another graph" in refused(place, capsys, evaluate(place, trained=f"no_prefix={place / 'strange_control'}"))
 
 
 def test_training_needs_a_place_to_write(place, capsys) -> None:
@@ -196,7 +201,8 @@ def test_another_base_than_the_checkpoint_was_trained_on(place) -> None:
 
 def test_ask_refuses(place, capsys) -> None:
     ask = ["ask", "What is treated by medicine 3?", "--checkpoint", place / "meg"]
-    assert "1 option given" in refused(place, capsys, [*ask, "--options", "one"])
+    assert "1 options given; 2 to 10 are needed" in refused(place, capsys, [*ask, "--options", "one"])
+    assert "11 options given" in refused(place, capsys, [*ask, "--options", *"abcdefghijk"])
     assert "question is empty" in refused(place, capsys, ["ask", " ", *ask[2:], "--options", "a", "b"])
     assert "another graph" in refused(place, capsys, [*ask, "--graph", place / "other_graph"])
     assert "8 numbers" in refused(place, capsys, [*ask, "--embeddings", place / "narrow.h5"])
@@ -211,6 +217,40 @@ def test_the_graph_and_embeddings_beside_the_checkpoint_are_found(place, capsys)
     answer = json.loads(capsys.readouterr().out)
     assert [c["name"] for c in answer["concepts"]] == ["medicine 3", "nervosis 3"]
     assert answer["evidence"] in ([], [["medicine 3", "treats", "nervosis 3"]])
+
+
+def test_evaluation_finds_them_too_and_a_control_checkpoint_has_only_itself(place, tmp_path, capsys) -> None:
+    words = evaluate(place, graph=None, embeddings=None, checkpoint="no_prefix", controls="all")
+    words[words.index("--out") + 1] = tmp_path / "out"
+    assert main([str(w) for w in words]) == 0
+    rows = json.loads((tmp_path / "out/results.json").read_text())["rows"]
+    assert {row["condition"] for row in rows} == {"trained:no_prefix"} and {row["names"] for row in rows} == {True, False}
+    inputs = json.loads((tmp_path / "out/manifest.json").read_text())["inputs"]
+    assert {name: inputs[name]["path"] for name in ("graph", "embeddings")} == {
+        "graph": str(place / "graph"),
+        "embeddings": str(place / "embeddings.h5"),
+    }
+
+
+def test_evaluation_holds_one_model_at_a_time(place, tmp_path, monkeypatch, capsys) -> None:
+    from meg.qa import stage_evaluate as module
+
+    held, alive = [], []
+    load = module.checkpoint
+
+    def watched(*args):
+        alive.append(sum(ref() is not None for ref in held))
+        model = load(*args)
+        held.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(module, "checkpoint", watched)
+    words = evaluate(place, trained=f"no_prefix={place / 'no_prefix'}", controls="none")
+    words[words.index("--out") + 1] = tmp_path / "out"
+    assert main([str(w) for w in words]) == 0
+    assert alive == [0, 0]
+    conditions = [row["condition"] for row in json.loads((tmp_path / "out/results.json").read_text())["rows"]]
+    assert list(dict.fromkeys(conditions)) == ["true", "swap:none", "trained:no_prefix"]
 
 
 def test_questions_without_answers_get_predictions_and_no_accuracy(place, tmp_path, capsys) -> None:

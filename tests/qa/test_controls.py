@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from meg.errors import InputError
-from meg.qa.controls import SWAPS, chosen, swapped
-from meg.qa.data import DROP, KEEP
+from meg.qa.controls import DROP, KEEP, SWAPS, chosen, swapped
 
 VECTORS = torch.randn(40, 6, generator=torch.Generator().manual_seed(1)) * 3 + 1
 GROUPS = torch.tensor([0] * 20 + [1] * 17 + [2, 2] + [3])  # the last concept is the only one of its type
@@ -55,6 +57,11 @@ def test_the_seed_decides_and_the_vectors_stay_as_they_were(name: str) -> None:
     one, two, other = (swapped(name, VECTORS, GROUPS, seed)[1] for seed in (3, 3, 4))
     assert torch.equal(one, two) and torch.equal(VECTORS, before) and torch.equal(torch.random.get_rng_state(), state)
     assert torch.equal(one, other) == (name in ("none", "zero"))
+
+
+def test_the_controls_are_known_without_torch() -> None:
+    script = "import sys, meg.qa.controls; print('torch' in sys.modules, 'transformers' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout.split() == ["False", "False"]
 
 
 def test_lists_of_controls() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from meg.models.prompts import Concepts, User
 from meg.models.questions import Mention
-from meg.qa.data import DROP, DROP_QUESTION, KEEP, Batches, collate, plan_batches, prompts, training_group
+from meg.qa.controls import DROP, DROP_QUESTION, KEEP
+from meg.qa.data import Batches, collate, plan_batches, prompts, training_group
 from meg.qa.encoding import PromptEncoder
 from meg.qa.grounding import Example
 
@@ -50,7 +53,17 @@ def test_prefix_treatments_with_yes_no_scoring() -> None:
 def test_a_control_with_names_keeps_every_word(example: Example, scoring: str) -> None:
     for with_prefix, without in zip(prompts(example, scoring, True, KEEP), prompts(example, scoring, True, DROP), strict=True):
         assert not rows(without)
-        assert words(without).replace("\nConcepts: ", "").split() == words(with_prefix).replace("\nConcepts: ", "").split()
+        plain, marked = ("".join(words(parts).replace("\nConcepts: ", "").split()) for parts in (without, with_prefix))
+        assert plain == marked
+
+
+@pytest.mark.parametrize("scoring", ["yes_no", "letter", "option"])
+def test_without_its_concept_an_inline_mention_reads_as_the_plain_question(scoring: str) -> None:
+    question = (User("What treats "), Mention("headache", 5), User("?"))
+    inline = replace(TEXT, question=question, concepts=())
+    plain = replace(TEXT, concepts=(), option_concepts=((), ()))
+    assert [words(p) for p in prompts(inline, scoring, True, DROP)] == [words(p) for p in prompts(plain, scoring, True, KEEP)]
+    assert all(rows(p)[0] == 5 and "headache ?" in words(p) for p in prompts(inline, scoring, True, KEEP))
 
 
 def test_the_example_itself_is_not_changed() -> None:

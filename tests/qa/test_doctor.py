@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from meg import cli
 from meg.errors import InputError
 from meg.qa import doctor
 
@@ -25,6 +26,14 @@ def test_wrong_family_and_recipe():
         doctor.examine("llama", recipe="tiny")
 
 
+def test_controls_and_seed_are_checked(capsys):
+    assert doctor.examine("llama", controls="none,zero")["recipe"] == "small"
+    with pytest.raises(InputError, match="unknown control 'nose'"):
+        doctor.examine("llama", controls="none,nose")
+    assert cli.main(["doctor", "--controls", "zeros"]) == 2 and "'zeros'" in capsys.readouterr().err
+    assert cli.main(["doctor", "--seed", "x"]) == 2 and "--seed" in capsys.readouterr().err
+
+
 def test_a_model_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="no_such_model"):
         doctor.examine("llama", str(tmp_path / "no_such_model"))
@@ -39,6 +48,9 @@ def test_output_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
 
 
 def test_without_a_model_nothing_heavy_is_imported():
-    script = "import sys; from meg.cli import main; main(['doctor', '--json']); print({'torch', 'transformers'} & set(sys.modules))"
+    script = (
+        "import sys; from meg.cli import main; main(['doctor', '--json', '--controls', 'none'])\n"
+        "print({'torch', 'transformers'} & set(sys.modules))"
+    )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert out.endswith("}\nset()\n")

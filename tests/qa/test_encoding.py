@@ -42,12 +42,31 @@ def test_long_text_is_cut_and_template_concepts_and_answer_stay(tokenizer, limit
     long = "this patient has had fever for seven days. " * 30
     parts = ["Q: ", User(long), Concepts((4,)), "\nIs it? ", User("headache"), Concepts((5,))]
     cut, full = encoder(parts, "yes"), encode_chat(tokenizer, parts, "yes")
-    assert limit / 2 < len(cut.ids) <= limit < len(full.ids) and encoder.cut > 0
+    assert limit / 2 < len(cut.ids) <= limit < len(full.ids) and encoder.cut == 1
     assert cut.ids[cut.answer_start :] == full.ids[full.answer_start :]
     assert [row for row in cut.rows if row >= 0] == [4, 5]
     text = tokenizer.decode(cut.ids)
-    assert "Is it?" in text and "headache" in text and "Q: this patient" in text
+    assert "Is it?" in text and "headache" in text and "Q: this" in text and "\u2026" in text
+    assert "days. " in text  # the middle went, not the end
     assert encoder(parts, "yes") == cut
+
+
+def test_every_prompt_that_does_not_fit_counts_once(tokenizer) -> None:
+    encoder = PromptEncoder(tokenizer, 1, 40)
+    for word in ("fever ", "cough "):
+        for _ in range(2):
+            assert len(encoder(["Q: ", User(word * 40)]).ids) <= 40
+    encoder(["Q: ", User("fever")])
+    assert encoder.cut == 2
+
+
+def test_the_end_of_the_longest_piece_survives_between_inline_concepts(tokenizer) -> None:
+    story = "has had a cough for many days " * 20
+    parts = ["Q: ", User("A man with "), User("gout"), " ", Concepts((1,)), User(f"{story}. What helps?"), "\nRight? ", User("rest")]
+    cut = PromptEncoder(tokenizer, 1, 70)(parts, "yes")
+    text = tokenizer.decode(cut.ids)
+    assert len(cut.ids) <= 70 and "A man with gout" in text and "What helps?" in text and text.count("\u2026") == 1
+    assert [row for row in cut.rows if row >= 0] == [1]
 
 
 def test_what_has_nothing_to_cut_is_left_as_it_is(tokenizer) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ import torch
 from meg.models.packing import prefix_of
 from meg.models.prompts import User, answer_ids
 from meg.models.questions import Mention, answers
-from meg.qa.data import DROP, DROP_QUESTION, KEEP, prompts
+from meg.qa.controls import DROP, DROP_QUESTION, KEEP
+from meg.qa.data import prompts
 from meg.qa.encoding import PromptEncoder
 from meg.qa.evaluate import Condition, conditions, evaluate_conditions, interval, rows_of, score, softmax
 from meg.qa.grounding import Example
@@ -110,26 +113,38 @@ def test_without_gold_there_is_no_accuracy() -> None:
 
 
 def test_conditions_and_their_prefixes(tiny_meg, monkeypatch) -> None:
-    model = tiny_meg("mistral")
-    todo = conditions(model, VECTORS, torch.zeros(12), ["none", "shuffled"], {"no_prefix": model}, 0)
-    assert [(c.name, c.prefix) for c in todo] == [("true", KEEP), ("swap:none", DROP), ("swap:shuffled", KEEP), ("trained:no_prefix", DROP)]
+    model, control = tiny_meg("mistral"), tiny_meg("mistral", control="no_prefix")
+    todo = conditions(model, VECTORS, torch.zeros(12), ["none", "shuffled"], 0)
+    assert [(c.name, c.prefix) for c in todo] == [("true", KEEP), ("swap:none", DROP), ("swap:shuffled", KEEP)]
+    (alone,) = conditions(control, VECTORS, torch.zeros(12), ["none", "shuffled"], 0)
+    assert (alone.name, alone.prefix) == ("trained:no_prefix", DROP) and alone.model is control and alone.vectors is VECTORS
     seen = []
-    monkeypatch.setattr(
-        "meg.qa.evaluate.score", lambda m, e, v, *, names, prefix, size: seen.append((names, prefix)) or [np.array([1.0, 0.0])] * len(e)
-    )
-    found = list(evaluate_conditions(todo, [example(0)], ("out", "in"), "graph", 8))
+
+    def fake(m, e, v, *, names, prefix, size, max_length):
+        seen.append((names, prefix))
+        assert (size, max_length) == (8, 77)
+        return [np.array([1.0, 0.0])] * len(e)
+
+    monkeypatch.setattr("meg.qa.evaluate.score", fake)
+    found = list(evaluate_conditions([*todo, alone], [example(0)], ("out", "in"), "graph", 8, 77))
     assert [(c.name, names) for c, names, *_ in found][:3] == [("true", False), ("true", True), ("swap:none", False)]
     # A model trained without the knowledge is asked the way it was trained.
-    assert seen == [
-        (False, KEEP),
-        (True, KEEP),
-        (False, DROP),
-        (True, DROP),
-        (False, KEEP),
-        (True, KEEP),
-        (False, DROP_QUESTION),
-        (True, DROP),
-    ]
+    of_swaps = [(False, KEEP), (True, KEEP), (False, DROP), (True, DROP), (False, KEEP), (True, KEEP)]
+    assert seen == [*of_swaps, (False, DROP_QUESTION), (True, DROP)]
+
+
+def test_scores_are_those_of_prompts_cut_to_the_length(tiny_meg) -> None:
+    model = tiny_meg("mistral")
+    long = replace(LINKED, question=(User("this patient has had fever. " * 8 + "What helps?"),), context=None)
+    (found,) = score(model, [long], VECTORS, names=True, max_length=60)
+    encoder = PromptEncoder(model.tokenizer, 1, 60)
+    yes, no = (answer_ids(model.tokenizer, word)[0] for word in ("yes", "no"))
+    for value, parts in zip(found, prompts(long, "yes_no", True), strict=True):
+        one = encoder(parts)
+        with torch.no_grad():
+            logits = model(torch.tensor([one.ids]), None, None, *prefix_of(torch.tensor([one.rows]), VECTORS)).logits[0, -1]
+        assert len(one.ids) <= 60 and value == pytest.approx((logits[yes] - logits[no]).item(), abs=2e-4)
+    assert not np.allclose(found, score(model, [long], VECTORS, names=True)[0])
 
 
 def test_condition_is_a_plain_record() -> None:

@@ -57,12 +57,30 @@ def test_other_questions_are_linked_in_text_context_and_options(kg: KnowledgeGra
         context="He took drugamab 9.",
     )
     (e,) = ground([q], kg, max_concepts=20, max_option_concepts=1)
-    assert e.question == (User(q.text),) and e.mentioned == () and e.context == q.context
-    assert sorted(kg.names[row] for row in e.concepts) == ["drugamab 3", "drugamab 9"]
+    row = kg.ids.index("m03")
+    assert e.question == (User("Give "), Mention("drugamab 3", row), User(" or nothing?")) and e.mentioned == (row,)
+    assert e.context == q.context and [kg.names[row] for row in e.concepts] == ["drugamab 9"]
     assert [[kg.names[row] for row in rows] for rows in e.option_concepts] == [["Willebrand disease 4"], [], ["drugamab 5"]]
-    assert ground([q], kg, max_concepts=1, max_option_concepts=0)[0].concepts == e.concepts[:1]
+    (listed,) = ground([q], kg, max_concepts=20, max_option_concepts=1, placement="list")
+    assert listed.question == (User(q.text),) and listed.mentioned == () and listed.option_concepts == e.option_concepts
+    assert sorted(kg.names[row] for row in listed.concepts) == ["drugamab 3", "drugamab 9"]
+    (one,) = ground([q], kg, max_concepts=1, max_option_concepts=0, placement="list")
+    assert one.concepts == listed.concepts[:1]
+    (first,) = ground([q], kg, max_concepts=1, max_option_concepts=0)
+    assert first.mentioned + first.concepts == one.concepts
     assert ground([q], kg, max_concepts=1, max_option_concepts=0)[0].option_concepts == ((), (), ())
     assert ground([], kg, max_concepts=1, max_option_concepts=1) == []
+
+
+def test_a_concept_named_again_is_marked_at_its_first_mention(kg: KnowledgeGraph) -> None:
+    text = "Drugamab 7 helps, drugamab 8 not; drugamab 7 again."
+    (e,) = ground([Question("1", text, ("yes", "no"), 0, context="Drugamab 7.")], kg, max_concepts=9, max_option_concepts=1)
+    assert "".join(p.name if isinstance(p, Mention) else p.text for p in e.question) == text
+    assert [(p.name, kg.names[p.row]) for p in e.question if isinstance(p, Mention)] == [
+        ("Drugamab 7", "drugamab 7"),
+        ("drugamab 8", "drugamab 8"),
+    ]
+    assert e.concepts == ()
 
 
 def test_oracle_is_the_cosine_of_question_and_option(kg: KnowledgeGraph, split: Split) -> None:

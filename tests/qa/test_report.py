@@ -75,6 +75,16 @@ def test_merges_evaluations_with_the_runs_own_task_first(run):
     assert results["tables"]["dropped"] == {"meg": {"no_answer": 2}}
 
 
+def test_only_the_tasks_that_are_asked_for(run, capsys):
+    assert cli.main(["report", str(run), "--task", "graph", "--quiet"]) == 0
+    results = json.loads((run / "results.json").read_text())
+    assert results["task"] == "graph" and {r["task"] for r in results["rows"]} == {"graph"}
+    assert {json.loads(line)["task"] for line in (run / "predictions.jsonl").read_text().splitlines()} == {"graph"}
+    assert len(report.write_report(run, ["graph", "medqa_usmle"])["rows"]) == 7
+    with pytest.raises(InputError, match=r"unknown evaluated task 'pubmedqa'.*graph, medqa_usmle"):
+        report.write_report(run, ["graph", "pubmedqa"])
+
+
 def test_effect_is_against_the_best_control_and_needs_separated_intervals():
     strong = report_tables.effect([row(name, value) for name, value in GRAPH.items()])
     assert strong["difference"] == 0.6 and strong["separated"] is True and strong["ceiling"] == 0.95

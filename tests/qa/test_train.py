@@ -12,12 +12,13 @@ from transformers import set_seed
 
 from meg.errors import InputError
 from meg.mapping.losses import back_translation, nt_xent
+from meg.models.prompts import Concepts, answer_ids, encode_chat
 from meg.models.questions import Mention
 from meg.qa.data import plan_batches
 from meg.qa.evaluate import score
 from meg.qa.grounding import Example
 from meg.qa.recipes import Phase
-from meg.qa.train import Trainee, VocabularyBatches, _arguments, _steps, train_questions, train_vocabulary
+from meg.qa.train import Trainee, VocabularyBatches, _arguments, _steps, processes, train_questions, train_vocabulary
 
 VECTORS = torch.randn(12, 16, generator=torch.Generator().manual_seed(2))
 NAMES = ["aspirin", "headache", "drug", "symptoms", "disease", "letter", "option", "concept", "answer", "other", "medical", "right"]
@@ -139,8 +140,6 @@ def test_mapping_loss_is_the_weighted_sum_of_its_two_parts(tiny_meg) -> None:
 
 
 def test_vocabulary_batches_hold_the_names_without_the_end(tiny_meg) -> None:
-    from meg.models.prompts import Concepts, answer_ids, encode_chat
-
     model = tiny_meg("mistral")
     encoded = [encode_chat(model.tokenizer, ["Explain ", Concepts((i,))], name) for i, name in enumerate(NAMES)]
     batch = VocabularyBatches(lambda _, i: [encoded[i]], plan_batches([12], 5, 1, 0), model, VECTORS)[0]
@@ -150,10 +149,97 @@ def test_vocabulary_batches_hold_the_names_without_the_end(tiny_meg) -> None:
     assert torch.equal(batch["prefix"][:, 0], VECTORS[order])
 
 
+def vocabulary_batch(model, concepts: list[tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """One batch of instructions about these concepts, each answered by the name of its first one."""
+    encoded = [encode_chat(model.tokenizer, ["Explain ", Concepts(c)], NAMES[c[0]]) for c in concepts]
+    return VocabularyBatches(lambda _, i: [encoded[i]], [(0, np.arange(len(concepts)))], model, VECTORS)[0]
+
+
+def gradients(model, batch: dict[str, torch.Tensor], accumulation: int) -> dict[str, torch.Tensor]:
+    """Summed gradients of a step of `accumulation` equal batches."""
+    model.zero_grad()
+    trainee = Trainee(model, 0.5, accumulation)
+    for _ in range(accumulation):
+        trainee(**batch, num_items_in_batch=(batch["labels"] != -100).sum() * accumulation)["loss"].backward()
+    return {key: p.grad.clone() for key, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_accumulation_leaves_the_gradient_of_each_part_of_the_loss(tiny_meg, names: bool) -> None:
+    model = tiny_meg("mistral", adapter="full")
+    batch = vocabulary_batch(model, [(i,) for i in range(5)])
+    if not names:  # the LM loss alone
+        batch = {key: value for key, value in batch.items() if not key.startswith("name_")}
+    one, four = (gradients(model, batch, accumulation) for accumulation in (1, 4))
+    assert one.keys() == four.keys() and any(key.startswith("alpha.") for key in one) == names
+    for key, value in one.items():
+        assert torch.allclose(four[key], value, rtol=1e-3, atol=1e-5 * float(value.abs().max()) + 1e-8), key
+
+
+def test_a_step_of_the_trainer_does_not_depend_on_accumulation(tiny_meg, tmp_path) -> None:
+    rows, found = ROWS[:4], []  # a batch of four is all of them
+    for accumulation in (1, 4):
+        out = tmp_path / str(accumulation)
+        out.mkdir()
+        phase = Phase(lr=1e-12, batch=4, steps=10, accumulation=accumulation, compound=True)
+        train_vocabulary(tiny_meg("mistral", adapter="full"), rows, VECTORS, INDEX, phase, out, 0)
+        (line,) = (json.loads(text) for text in (out / "metrics.jsonl").read_text().splitlines())
+        found.append((line["loss"], line["grad_norm"]))
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+def test_rows_of_several_concepts_take_no_part_in_the_mapping_loss(tiny_meg) -> None:
+    model = tiny_meg("mistral")
+    items = [(0,), (1, 2, 3), (4,), (5, 6)]
+    batch = vocabulary_batch(model, items)
+    lm = {key: value for key, value in batch.items() if not key.startswith("name_")}
+    count = (batch["labels"] != -100).sum()
+    trainee = Trainee(model, 0.5, 3)
+    with torch.no_grad():
+        extra = trainee(**batch, num_items_in_batch=count)["loss"] - trainee(**lm, num_items_in_batch=count)["loss"]
+        alone = vocabulary_batch(model, [(0,), (4,)])
+        expected = trainee.mapping_loss(VECTORS[[0, 4]], alone["name_ids"], alone["name_mask"]) / 3
+        assert extra.item() == pytest.approx(expected.item(), rel=1e-3)
+        none = vocabulary_batch(model, [(1, 2, 3), (5, 6)])
+        bare = {key: value for key, value in none.items() if not key.startswith("name_")}
+        assert trainee(**none)["loss"].item() == pytest.approx(trainee(**bare)["loss"].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ({**ROWS[0], "id": "v9", "concept": "elsewhere"}, "instruction 'v9' cannot be used: its concept 'elsewhere' is not in this graph"),
+        ({**ROWS[0], "concepts": ["c1", "elsewhere"]}, "'elsewhere' is not in this graph"),
+        ({"id": "v9", "instruction": "Explain", "answer": "a"}, "its concept None is not in this graph"),
+        ({"id": "v9", "concept": "c1", "answer": "a"}, "instruction 'v9' cannot be used: it has no instruction and answer"),
+    ],
+)
+def test_instructions_of_another_graph_are_refused(tiny_meg, tmp_path, row: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        train_vocabulary(tiny_meg("mistral"), [*ROWS, row], VECTORS, INDEX, PHASE, tmp_path, 0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_epochs_are_seen_whole_and_cut_prompts_are_counted(tiny_meg, tmp_path) -> None:
+    rows = [*ROWS[:9], {**ROWS[9], "instruction": "Explain to me " * 20 + "{kg_embedding}"}]
+    phase = Phase(lr=1e-3, batch=4, epochs=1, accumulation=2)
+    result = train_vocabulary(tiny_meg("mistral"), rows, VECTORS, INDEX, phase, tmp_path, 0)
+    assert result["steps"] == 2 and result["cut"] == 0  # three batches: a whole step and a half
+    long = [replace(e, context="this patient has had fever for days. " * 9) if i < 3 else e for i, e in enumerate(EXAMPLES)]
+    result = train_questions(tiny_meg("mistral", scoring="letter"), long, VECTORS, replace(phase, max_length=110), tmp_path, 0)
+    assert result["steps"] == 1 and result["cut"] == 3
+
+
+def test_steps_of_several_processes(monkeypatch) -> None:
+    assert processes() == 1
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert processes() == 3 and _steps(Phase(lr=1, batch=4, steps=7, accumulation=2), 1000) == 42
+    assert _steps(Phase(lr=1, batch=4, epochs=2, accumulation=2), 10) == 5  # the data's, however many share them
+
+
 def test_steps_and_warmup() -> None:
     assert _steps(Phase(lr=1, batch=4, steps=7, accumulation=2), 1000) == 14
-    assert (
-        _steps(Phase(lr=1, batch=4, epochs=3, accumulation=2), 10) == 8 and _steps(Phase(lr=1, batch=4, epochs=1, accumulation=8), 1) == 8
-    )
+    assert _steps(Phase(lr=1, batch=4, epochs=3, accumulation=2), 10) == 8
+    assert _steps(Phase(lr=1, batch=4, epochs=1, accumulation=8), 1) == 1
     assert _arguments(Phase(lr=1, batch=1, steps=8), 8, ".", 0).warmup_steps == 2
     assert _arguments(Phase(lr=1, batch=1, steps=800), 800, ".", 0).warmup_steps == 30
