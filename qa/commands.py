@@ -50,10 +50,14 @@ def _train_base(args: Namespace) -> dict[str, Any]:
 
     chosen = recipe(args.recipe, args.model)
     options = {"family": args.family, "model": args.model, "base": asdict(chosen.base), "seed": args.seed}
-    inputs = {} if args.model else {"graph": args.graph, "instructions": args.instructions}
-    manifest = run_stage(
-        "base", args.out, lambda partial: make_base(partial, args, chosen), inputs=inputs, settings=options, code=("models",)
-    )
+    inputs = {"graph": args.graph, "instructions": args.instructions}
+    if args.model:  # a folder's weights are part of the fingerprint, a Hub model's commit is looked up by the stage
+        inputs = {"model": Path(args.model)} if Path(args.model).is_dir() else {}
+
+    def work(partial: Path) -> dict[str, Any]:
+        return make_base(partial, args, chosen)
+
+    manifest = run_stage("base", args.out, work, inputs=inputs, settings=options, code=("models",))
     return {"out": str(args.out), **manifest["result"], "skipped": manifest["skipped"]}
 
 

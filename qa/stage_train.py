@@ -19,7 +19,7 @@ from ..models.config import MEGConfig
 from ..models.meg import MEGModel
 from .grounding import Example, ground
 from .recipes import Recipe
-from .stage_base import base_model
+from .stage_base import base_reference
 from .tasks import TASKS
 from .train import train_questions, train_vocabulary
 
@@ -56,10 +56,10 @@ def vocabulary_stage(partial: Path, args: Namespace, recipe: Recipe) -> dict[str
     """Phase I: a new MEG model on the base, aligned on vocabulary instructions."""
     set_seed(args.seed)
     kg, embeddings = knowledge(args)
-    reference = base_model(args.base)
-    language_model, tokenizer = open_base(reference or args.base)
+    place, revision = base_reference(args.base) or (None, None)
+    language_model, tokenizer = open_base(place or args.base, revision=revision)
     config = MEGConfig(
-        base=reference, d_kg=embeddings.dim, mapping=recipe.mapping, adapter=recipe.adapter, lora_r=recipe.lora_r,
+        base=place, base_revision=revision, d_kg=embeddings.dim, mapping=recipe.mapping, adapter=recipe.adapter, lora_r=recipe.lora_r,
         lora_alpha=recipe.lora_alpha, lora_dropout=recipe.lora_dropout, scoring=recipe.scoring,
         placement=recipe.placement, embeddings=embeddings.meta.get("graph"),
     )  # fmt: skip
