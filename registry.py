@@ -59,5 +59,5 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         self._scan()
         if name not in self._entries:
-            raise unknown(self.kind, name, self._entries)
+            raise unknown(self.kind.replace("_", " ").removesuffix("s"), name, self._entries)
         return self._entries[name]

@@ -101,7 +101,7 @@ def run_stage(
         old = {}
     digests = {}
     for key, path in (inputs or {}).items():
-        path = existing(path, f"input {key!r} of stage {name!r}", "Run the stage that makes it first.")
+        path = existing(path, f"input {key!r} of stage {name!r}", "Check the path, or run the stage that makes it.")
         digests[key] = {"path": str(path), **_digest(path, old.get("inputs", {}).get(key, {}))}
     sources = {room: code_digest(room) for room in code}
     contents = {key: digest["sha256"] for key, digest in digests.items()}

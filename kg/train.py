@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch_geometric.utils import to_torch_csr_tensor
-from tqdm import tqdm
 
 from ..errors import InputError
+from ..progress import bar
 from ..stages import versions
 from .encoders import ENCODERS
 from .graph import KnowledgeGraph
@@ -133,7 +133,7 @@ def train_embeddings(
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=settings.lr)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1e-3, settings.steps)
     losses = [] if losses is None else losses
-    with tqdm(total=settings.steps, desc="graph encoder", disable=None) as bar:
+    with bar(settings.steps, "graph encoder") as shown:
         for step in range(1, settings.steps + 1):
             chosen = triplets[torch.randperm(len(triplets), generator=generator)[: settings.batch]]
             flip = torch.rand(len(chosen), generator=generator) < 0.5
@@ -149,8 +149,8 @@ def train_embeddings(
             optimizer.step()
             schedule.step()
             losses.append({"stage": "embeddings", "step": step, "loss": round(loss.item(), 5)})
-            bar.update()
-            bar.set_postfix(loss=f"{losses[-1]['loss']:.3f}")
+            shown.update()
+            shown.set_postfix(loss=f"{losses[-1]['loss']:.3f}")
             if on_step is not None:
                 on_step(step, encoder(features, adjacency).detach())
     with torch.no_grad():

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from scipy.stats import binomtest
 from torch import Tensor
-from tqdm import tqdm
 
 from ..models.answering import option_scores
 from ..models.meg import MEGModel
 from ..models.packing import pack, prefix_of
 from ..models.questions import answers
+from ..progress import bar
 from .controls import DROP, DROP_QUESTION, KEEP, swapped
 from .data import prompts
 from .encoding import PromptEncoder
@@ -130,7 +130,7 @@ def evaluate_conditions(
     rows: Sequence[Condition], examples: Sequence[Example], names: Sequence[str], task: str, batch: int, max_length: int | None = None
 ) -> Iterator[tuple[Condition, bool, list[np.ndarray], list[dict[str, Any]], list[dict[str, Any]]]]:
     """For every condition and way to show names: (condition, names, scores, accuracy rows, prediction rows)."""
-    with tqdm(total=len(rows) * len(names), desc=f"evaluate {task}", disable=None) as bar:
+    with bar(len(rows) * len(names), f"evaluate {task}") as shown:
         for condition in rows:
             for kind in names:
                 prefix = DROP_QUESTION if kind == "out" and condition.model.config.control is not None else condition.prefix
@@ -138,5 +138,5 @@ def evaluate_conditions(
                     condition.model, examples, condition.vectors, names=kind == "in", prefix=prefix, size=batch, max_length=max_length
                 )
                 table, predictions = rows_of(condition.name, kind == "in", examples, scores, task)
-                bar.update()
+                shown.update()
                 yield condition, kind == "in", scores, table, predictions

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from tqdm import tqdm
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
@@ -28,6 +27,7 @@ from ..errors import InputError
 from ..mapping.losses import back_translation, nt_xent
 from ..models.meg import MEGModel
 from ..models.prompts import MARKER, Concepts, Encoded
+from ..progress import bar
 from .controls import DROP, DROP_QUESTION, KEEP
 from .data import Batches, plan_batches, training_group
 from .encoding import PromptEncoder
@@ -45,7 +45,7 @@ class _Metrics(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
-            self.bar = tqdm(total=state.max_steps, desc=self.stage, disable=None)
+            self.bar = bar(state.max_steps, self.stage)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.bar is not None:
