@@ -52,6 +52,8 @@ def whole(path: Path | str) -> Iterator[Path]:
     remove(partial)
     try:
         yield partial
+        if path.is_dir() and not partial.is_dir():
+            raise InputError(f"{path} is a folder, and a file would be written. Choose another name.")
         if partial.is_dir() and path.exists():
             path.rename(old)
             partial.rename(path)

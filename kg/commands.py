@@ -118,6 +118,8 @@ def _neighbors(args: Namespace) -> dict[str, Any]:
         raise InputError(f"-k is {args.k}; it must be at least 1.")
     embeddings = ConceptEmbeddings.load(args.embeddings)
     kg = KnowledgeGraph.load(args.graph) if args.graph else None
+    if kg is None and args.concept not in embeddings:
+        raise InputError(f"{args.concept!r} is not an id of {args.embeddings}; to look a concept up by its name, give --graph too.")
     concept = resolve(kg, args.concept).id if kg is not None else args.concept
     rows = [
         {"id": key, "name": kg[key].name if kg is not None and key in kg else None, "cosine": round(score, 4)}
@@ -160,6 +162,8 @@ def _link(args: Namespace) -> dict[str, Any]:
 
     from .link import EntityLinker
 
+    if args.out.resolve() == args.file.resolve():
+        raise InputError(f"--out {args.out} is the file that is read. Choose another one.")
     texts = []
     for number, row in read_jsonl(args.file):
         if not isinstance(row.get("text"), str) or "id" not in row:

@@ -72,7 +72,7 @@ def singular(word: str) -> str:
         return word
     if word.endswith("ies") and len(word) > 4:
         return word[:-3] + "y"
-    return word[:-2] if word.endswith(("sses", "xes", "ches", "shes", "zes")) else word[:-1]
+    return word[:-2] if word.endswith(("sses", "xes", "ches", "shes", "zes")) and not word.endswith("aches") else word[:-1]
 
 
 def _words(text: str) -> list[str]:

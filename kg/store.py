@@ -58,6 +58,8 @@ class ConceptEmbeddings:
         import h5py
 
         path = existing(path, "embeddings file", NEXT)
+        if path.is_dir() or not h5py.is_hdf5(path):
+            raise InputError(f"{path} is {'a folder' if path.is_dir() else 'not an HDF5 file'}, not an embeddings file. {NEXT}")
         try:
             with h5py.File(path, "r") as file:
                 if isinstance(file.get("vectors"), h5py.Dataset) and file["vectors"].ndim == 2 and "ids" in file:

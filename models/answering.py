@@ -29,7 +29,7 @@ class Answer:
     option: str | None
     probabilities: list[float]
     concepts: list[dict[str, str]] = field(default_factory=list)  # {"id", "name", "where": "question" or the option's text}
-    evidence: list[tuple[str, str, str]] = field(default_factory=list)  # triplets between the question's and the option's concepts
+    evidence: list[tuple[str, str, str]] = field(default_factory=list)  # triplets between the question's and the options' concepts
     text: str = ""
 
 
@@ -69,6 +69,8 @@ def answer(
     """
     if not question.strip():
         raise InputError("the question is empty.")
+    if options is not None and (not all(o.strip() for o in options) or len({o.strip() for o in options}) < len(options)):
+        raise InputError("the options must be different from each other and not empty.")
     if options is not None and not 2 <= len(options) <= len(LETTERS):
         raise InputError(f"{len(options)} options given; 2 to {len(LETTERS)} are needed, or none for a free answer.")
     if embeddings is not None and embeddings.dim != model.config.d_kg:
@@ -101,5 +103,5 @@ def answer(
     scores = option_scores(model, batch, *prefix_of(batch["rows"], vectors, width))
     probabilities = torch.softmax(scores[0, : len(options)], -1).tolist()
     index = max(range(len(options)), key=probabilities.__getitem__)
-    evidence = linker.joining([c["id"] for c in concepts], [c["id"] for c in linked[index][1]]) if linker is not None else []
+    evidence = linker.joining([c["id"] for c in concepts], [c["id"] for _, shown in linked for c in shown]) if linker is not None else []
     return Answer(index, options[index], probabilities, concepts + [c for _, shown in linked for c in shown], evidence)

@@ -94,7 +94,7 @@ class MEGConfig:
         """
         path = Path(folder) / NAME
         if not path.is_file():
-            raise InputError(f"{folder} is not a MEG model: it has no {NAME}. Give a folder written by save_pretrained.")
+            raise InputError(f"{folder} is not a MEG model: it has no {NAME}. Give one written by save_pretrained (meg/ of a run).")
         values = read_json(path)
         if not isinstance(values, dict) or "d_kg" not in values:
             raise InputError(f"{path}: not the configuration of a MEG model (no d_kg).")

@@ -23,8 +23,13 @@ def _graph_arguments(parser: ArgumentParser, beside: bool = False) -> None:
 
 def _beside(args: Namespace) -> None:
     """Fill in the graph and the embeddings of the run that the checkpoint lies in."""
-    run = existing(args.checkpoint, "checkpoint", "Give the meg/ folder of a run.").resolve().parent
-    args.graph, args.embeddings = args.graph or run / "graph", args.embeddings or run / "embeddings.h5"
+    from ..models.config import MEGConfig
+
+    MEGConfig.load(existing(args.checkpoint, "checkpoint", "Give the meg/ folder of a run."))
+    run = args.checkpoint.resolve().parent
+    for name, file in (("graph", "graph"), ("embeddings", "embeddings.h5")):
+        if getattr(args, name) is None:
+            setattr(args, name, existing(run / file, f"--{name} was not given, and beside the checkpoint it was", f"Give --{name}."))
 
 
 def _task_arguments(parser: ArgumentParser) -> None:
@@ -197,9 +202,13 @@ def _evaluate(args: Namespace) -> dict[str, Any]:
 
 def ask(parser: ArgumentParser) -> None:
     """Arguments of `meg ask`."""
-    parser.add_argument("question", help="a question")
+    parser.add_argument("question", help="a question; write it before --options")
     parser.add_argument("--checkpoint", type=Path, required=True, help="checkpoint folder")
-    parser.add_argument("--options", nargs="+", help="answer options; without them the answer is generated")
+    parser.add_argument(
+        "--options",
+        nargs="+",
+        help="answer options; without them the answer is generated, which the small model of the scripts cannot do well",
+    )
     _graph_arguments(parser, beside=True)
     parser.set_defaults(run=_ask)
 

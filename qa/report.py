@@ -74,6 +74,7 @@ def read_run(run: Path | str, only: Sequence[str] = ()) -> tuple[Row, list[Row],
     merged = {**main, "rows": [row for document in in_order for row in document["rows"]]}
     merged["per_relation"] = [{"task": document["task"], **row} for document in in_order for row in document.get("per_relation", [])]
     effects = {task: effects_of(rows) for task, rows in tasks(merged).items()}
+    merged["run"] = run.resolve().name
     merged["tables"] = {"effects": effects, "stages": read_stages(run), "dropped": read_dropped(run)}
     return merged, predictions, examples
 
@@ -112,6 +113,8 @@ def read_dropped(run: Path) -> dict[str, dict[str, int]]:
 def blocks(results: Row) -> list[Block]:
     """The report as headings, paragraphs and tables; Markdown and page show the same ones."""
     content: list[Block] = [Text(f"Model: {results.get('model', '?')}. Seed: {results.get('seed', '?')}.")]
+    if set(tasks(results)) == {"graph"} and results.get("run", "graph") != "graph":
+        content.append(Text(f"No question files for {results['run']} were found: questions generated from the graph take their place."))
     for task, rows in tasks(results).items():
         content.append(Heading(f"Task {task}"))
         effects = effects_of(rows)

@@ -141,6 +141,6 @@ def _example(example: Row) -> str:
         more = f"<br><small>{escape(concepts)}</small>" if concepts else ""
         items.append(f"<li{kind}>{escape(str(option))} <small>{escape(', '.join(marks))}</small>{more}</li>")
     evidence = "; ".join(" ".join(triplet) for triplet in example.get("evidence") or [])
-    notes = [("Concepts of the question", _concepts(example.get("concepts") or [])), ("Triplets between it and the answer", evidence)]
+    notes = [("Concepts of the question", _concepts(example.get("concepts") or [])), ("Triplets between question and options", evidence)]
     below = "".join(f"<p><small>{title}: {escape(text)}</small></p>" for title, text in notes if text)
     return f'<article><p>{escape(str(example.get("question", "")))}</p><ol type="A">{"".join(items)}</ol>{below}</article>'

@@ -52,7 +52,7 @@ def answered_examples(kg: KnowledgeGraph, examples: list[Example], scores: list[
             "id": e.id, "question": e.text, "options": list(e.options), "gold": e.gold, "pred": pred,
             "probabilities": [round(float(p), 4) for p in softmax(scores[i])] if answered else None, "concepts": _described(kg, asked),
             "option_concepts": [_described(kg, o) for o in e.option_concepts],
-            "evidence": [] if pred is None else joining(kg, asked, e.option_concepts[pred]),
+            "evidence": [] if pred is None else joining(kg, asked, [row for rows in e.option_concepts for row in rows]),
         })  # fmt: skip
     return rows
 

@@ -86,3 +86,7 @@ def test_save_and_load(tmp_path):
     LINKER.save(tmp_path / "linker")
     again = EntityLinker.load(tmp_path / "linker")
     assert again("heart attacks and MI") == LINKER("heart attacks and MI") and again.kg.fingerprint == LINKER.kg.fingerprint
+
+
+def test_plural_of_ache():
+    assert [singular(word) for word in ("headaches", "aches", "churches", "biopsies")] == ["headache", "ache", "church", "biopsy"]

@@ -70,9 +70,16 @@ def test_probabilities_are_those_of_each_option_alone(model, linker, embeddings,
 
 
 def test_concepts_and_evidence_are_told(model, linker, embeddings) -> None:
-    found = model.answer(QUESTION, ["headache", "headache"], linker=linker, embeddings=embeddings)
-    assert [(c["id"], c["where"]) for c in found.concepts] == [("C0000001", "question"), ("C0000002", "headache"), ("C0000002", "headache")]
+    found = model.answer(QUESTION, ["headache", "a headache"], linker=linker, embeddings=embeddings)
+    where = [("C0000001", "question"), ("C0000002", "headache"), ("C0000002", "a headache")]
+    assert [(c["id"], c["where"]) for c in found.concepts] == where
     assert found.evidence == [("aspirin", "treats", "headache")] and found.text == ""
+
+
+@pytest.mark.parametrize("options", [["headache", "headache "], ["headache", " "]])
+def test_empty_and_repeated_options_are_refused(model, options) -> None:
+    with pytest.raises(InputError, match="different from each other"):
+        model.answer(QUESTION, options)
 
 
 def test_without_linker_or_embeddings_no_concept_is_used(model, linker, embeddings) -> None:
