@@ -11,14 +11,31 @@ from ..models.prompts import Concepts, Encoded, Part, User, encode_chat
 log = logging.getLogger("meg")
 
 
+def shortened(parts: Sequence[Part], remove: int) -> list[Part]:
+    """The parts without `remove` characters from the middle of all the user's text; an ellipsis stands where they were."""
+    total = sum(len(p.text) for p in parts if isinstance(p, User))
+    first = (total - remove) // 2
+    last, at = first + remove, 0
+    kept: list[Part] = []
+    for part in parts:
+        if not isinstance(part, User):
+            kept.append(part)
+            continue
+        text, end = part.text, at + len(part.text)
+        mark = "\u2026" if at <= first < end else ""
+        kept.append(User(text[: max(0, first - at)] + mark + text[max(0, min(len(text), last - at)) :]))
+        at = end
+    return kept
+
+
 class PromptEncoder:
     """Encodes prompts for one tokenizer.
 
     Args:
         tokenizer: with the marker added.
         tokens_per_concept: marker tokens a concept takes.
-        max_length: longest sequence in tokens; the longest piece of the user's text loses its middle, so that neither
-            the template, nor the question at a vignette's end, nor the answer is lost. None: no limit.
+        max_length: longest sequence in tokens; a longer prompt loses the middle of the user's text, so that neither the
+            template, nor the question at a vignette's end, nor the answer is lost. None: no limit.
 
     `cut` counts the prompts that did not fit.
     """
@@ -33,12 +50,10 @@ class PromptEncoder:
         encoded = encode_chat(self.tokenizer, parts, answer, tokens_per_concept=self.width)
         self.cut += self.max_length is not None and len(encoded.ids) > self.max_length
         while self.max_length is not None and len(encoded.ids) > self.max_length:
-            longest = max((i for i, p in enumerate(parts) if isinstance(p, User)), key=lambda i: len(parts[i].text), default=None)
-            if longest is None or len(parts[longest].text) < 8:
+            total = sum(len(p.text) for p in parts if isinstance(p, User))
+            if total < 8:
                 break
-            text = parts[longest].text
-            keep = int(len(text) * max(0.5, 0.98 * self.max_length / len(encoded.ids))) - 3
-            parts[longest] = User(f"{text[: keep // 2]}\u2026{text[len(text) - keep // 2 :]}")
+            parts = shortened(parts, total - int(0.97 * total * self.max_length / len(encoded.ids)) + 2)
             encoded = encode_chat(self.tokenizer, parts, answer, tokens_per_concept=self.width)
         return encoded
 
