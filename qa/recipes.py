@@ -94,7 +94,7 @@ _SMALL = Recipe(
 _SMOKE = replace(
     _SMALL,
     name="smoke",
-    base=Base(hidden=32, layers=2, heads=2, ff=64, vocab=400, steps=4, batch=8),
+    base=Base(hidden=32, layers=2, heads=2, ff=64, vocab=1000, steps=4, batch=8),
     vocabulary=replace(_SMALL.vocabulary, steps=3, batch=8),
     reading=replace(_SMALL.reading, steps=4, batch=8),
     qa=replace(_SMALL.qa, steps=2, epochs=None, batch=4),
