@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...models.questions import LETTERS
 from ...registry import Registry
-
-LETTERS = "ABCDEFGHIJ"
 
 
 @dataclass(frozen=True)
